@@ -1,0 +1,46 @@
+//! `seehear check`.
+
+use crate::say;
+use anyhow::bail;
+use gstseehear::plan::{BUILT_IN, Plan};
+use gstseehear::source;
+use std::collections::BTreeMap;
+
+/// Check pipeline files.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Pipeline files or built-in names; all built-in pipelines where none is given
+    files: Vec<String>,
+}
+
+pub(crate) fn main(args: &Args) -> anyhow::Result<()> {
+    gstseehear::init()?;
+    let names: Vec<String> =
+        if args.files.is_empty() { BUILT_IN.map(|(n, _)| n.to_owned()).to_vec() } else { args.files.clone() };
+    let mut bad = 0;
+    for name in &names {
+        match check(name) {
+            Ok(description) => say::result(&format!("{name}: ok ({description})"))?,
+            Err(error) => {
+                bad += 1;
+                say::error(&error.context(name.clone()));
+            }
+        }
+    }
+    if bad > 0 {
+        bail!("{bad} of {} pipeline files are not in order", names.len());
+    }
+    Ok(())
+}
+
+fn check(name: &str) -> anyhow::Result<String> {
+    let plan = if name.contains(['/', '.']) { Plan::load(name.as_ref())? } else { Plan::built_in(name)? };
+    // Values that the input gives at run time; any will do to see whether the descriptions parse.
+    let mut values: BTreeMap<String, String> =
+        [("uri", "file:///dev/null"), ("device", "/dev/video0")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    values.extend(plan.defaults.clone());
+    for (field, text) in plan.descriptions() {
+        source::parse(text, &values, &field)?;
+    }
+    Ok(plan.description)
+}

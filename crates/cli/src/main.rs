@@ -1,0 +1,75 @@
+//! `seehear`: tells live, without a face detector, who in the picture is making the sound.
+
+mod bench;
+mod check;
+mod engine;
+mod run;
+mod say;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Tells live, without any face detector, who in the picture is making the sound.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  seehear run talk.mp4                                who speaks when, in words, with a progress bar
+  seehear run talk.mp4 --output out.mp4               the picture with the active speaker highlighted
+  seehear run talk.mp4 --events events.jsonl          25 JSON lines a second, for machines
+  seehear run /dev/video0 --display                   a camera and the default microphone, in a window
+  seehear run rtsp://camera/1 --events - | jq .voice  an IP camera
+  seehear check pipelines/*.toml                      is every pipeline file in order on this machine?
+
+Exit codes: 0 done, 1 failed, 2 usage.";
+
+/// Which engine runs, on what.
+#[derive(Clone, Debug, clap::Args)]
+struct EngineArgs {
+    /// The engine's manifest, or the name of one in engines/
+    #[arg(long, global = true, default_value = "av-starter", value_name = "NAME|FILE")]
+    engine: String,
+
+    /// ONNX Runtime's shared library (found in .deps/onnxruntime of the checkout where not given)
+    #[arg(long, global = true, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+
+    /// Threads that one network run may use
+    #[arg(long, global = true, default_value_t = 1, value_name = "N")]
+    threads: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Find the active speaker in a file or a live source
+    Run(run::Args),
+    /// Check pipeline files: syntax, ranges, and that every element they name is installed
+    Check(check::Args),
+    /// Measure speed, latency, cores and memory on this machine
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.verb {
+        Verb::Run(args) => run::main(args, &cli.engine),
+        Verb::Check(args) => check::main(args),
+        Verb::Bench(args) => bench::main(args, &cli.engine),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! `seehear run`.
+
+use crate::{EngineArgs, engine, say};
+use anyhow::{Context, bail};
+use gstseehear::input::Input;
+use gstseehear::output::PendingFile;
+use gstseehear::plan::Plan;
+use gstseehear::run::{Job, Observer, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use seehear::events::{EventWriter, Header, Summary};
+use seehear::session::Report;
+use seehear::time::{SLOT, TimeDelta, Timestamp};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Find the active speaker in a file or a live source.
+///
+/// INPUT is a file, a URI (rtsp://, srt://, https://, …), a camera (/dev/video0) or "test".
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A file, a URI, a camera (/dev/video0) or "test"
+    input: String,
+
+    /// Write the picture with the highlight and the original sound; .mp4 or .mkv
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Show the picture with the highlight, and play the sound
+    #[arg(long)]
+    display: bool,
+
+    /// Draw the attention over the picture as well
+    #[arg(long)]
+    heatmap: bool,
+
+    /// Write events as JSON lines; "-" is standard output
+    #[arg(short, long, value_name = "FILE|-")]
+    events: Option<PathBuf>,
+
+    /// Print the summary as JSON, and no progress
+    #[arg(long)]
+    json: bool,
+
+    /// No progress bar and no words
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Play a file at the speed of the clock, as if it were live
+    #[arg(long)]
+    realtime: bool,
+
+    /// A pipeline file of your own, or a built-in one by name (camera, file, realtime, rtsp, srt, test)
+    #[arg(short, long, value_name = "NAME|FILE")]
+    pipeline: Option<String>,
+
+    /// A value for a {name} in the pipeline's descriptions
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_set)]
+    values: Vec<(String, String)>,
+
+    /// Height of the picture that the network sees, pixels; larger finds smaller faces and takes longer
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(32..=2160))]
+    net_height: Option<u16>,
+
+    /// Stop after this much of the input, seconds
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    duration: Option<f64>,
+}
+
+fn parse_set(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let s: f64 = text.parse().map_err(|_| "expected seconds, as in 12.5".to_owned())?;
+    if s > 0.0 && s.is_finite() { Ok(s) } else { Err("expected a time above 0".to_owned()) }
+}
+
+pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> {
+    let job = job(args)?;
+    // What can be known to be wrong is said before anything is loaded.
+    job.input.check()?;
+    let stdout_taken = args.events.as_deref().is_some_and(|p| p.as_os_str() == "-");
+    if stdout_taken && args.json {
+        bail!("--json and --events - both want standard output; give the events a file");
+    }
+    let events_file = match &args.events {
+        Some(path) if !stdout_taken => Some(PendingFile::create(path)?),
+        _ => None,
+    };
+    let (engine, backend) = engine::load(engine_args)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    ctrlc::set_handler(move || asked.store(true, Ordering::Release)).context("Ctrl-C can't be caught")?;
+
+    let out: Option<Box<dyn Write + Send>> = match &events_file {
+        Some(file) => Some(Box::new(BufWriter::new(File::create(file.path()).context("events")?))),
+        None if stdout_taken => Some(Box::new(io::stdout())),
+        None => None,
+    };
+    let mut talker = Talker {
+        writer: out.map(EventWriter::new),
+        // On a pipe or live, every slot is handed on at once.
+        flush: stdout_taken || job.plan.live,
+        turns: Turns::default(),
+        until: args.duration.map(|s| Duration::from_secs_f64(s).as_nanos()),
+        stop: Arc::clone(&stop),
+    };
+    let bar = Bar::new(args);
+    let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut |p| bar.update(p), &stop);
+    bar.finish();
+    let summary = result?;
+    if let Some(writer) = &mut talker.writer {
+        match writer.summary(summary.clone()) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other.context("events")?,
+        }
+    }
+    drop(talker.writer.take());
+    if let Some(file) = events_file {
+        file.commit()?;
+    }
+    if args.json {
+        say::result(&serde_json::to_string(&summary)?)?;
+    } else if !args.quiet {
+        talker.turns.end();
+        for line in words(&summary, &talker.turns, args) {
+            say::note(&line);
+        }
+    }
+    Ok(())
+}
+
+fn job(args: &Args) -> anyhow::Result<Job> {
+    let input = Input::parse(&args.input);
+    let name = match &args.pipeline {
+        Some(name) => name.as_str(),
+        None if args.realtime && input.pipeline() == "file" => "realtime",
+        None => input.pipeline(),
+    };
+    let mut plan = if name.contains(['/', '.']) { Plan::load(name.as_ref())? } else { Plan::built_in(name)? };
+    if args.realtime && !plan.live {
+        bail!("--realtime needs a live pipeline; {name} is not (leave --pipeline out, or use realtime)");
+    }
+    if let Some(h) = args.net_height {
+        plan.stages.net_height = Some(usize::from(h));
+    }
+    let values: BTreeMap<String, String> = args.values.iter().cloned().collect();
+    Ok(Job { input, plan, values, output: args.output.clone(), display: args.display, heatmap: args.heatmap })
+}
+
+/// Who spoke when, for people.
+#[derive(Debug, Default)]
+struct Turns {
+    /// (object id, start, end); the last ones may still be going on.
+    turns: Vec<(u32, Timestamp, Timestamp)>,
+    open: Vec<usize>,
+}
+
+impl Turns {
+    /// So many are kept: a live run of months does not fill the memory.
+    const KEPT: usize = 10_000;
+
+    fn report(&mut self, report: &Report<'_>) {
+        let speaks = |id: u32| report.speakers.iter().any(|s| s.speaking && s.object.id == id);
+        let turns = &self.turns;
+        self.open.retain(|&i| speaks(turns[i].0));
+        for &i in &self.open {
+            self.turns[i].2 = report.start + SLOT;
+        }
+        for s in report.speakers.iter().filter(|s| s.speaking) {
+            let known = self.open.iter().any(|&i| self.turns[i].0 == s.object.id);
+            if !known && self.turns.len() < Self::KEPT {
+                self.open.push(self.turns.len());
+                self.turns.push((s.object.id, report.start, report.start + SLOT));
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.open.clear();
+    }
+}
+
+/// Takes reports: events out, turns remembered, the end of `--duration` watched for.
+struct Talker {
+    writer: Option<EventWriter<Box<dyn Write + Send>>>,
+    flush: bool,
+    turns: Turns,
+    until: Option<u128>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Observer for Talker {
+    fn header(&mut self, header: &Header) -> io::Result<()> {
+        match &mut self.writer {
+            Some(w) => w.header(header.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+        self.turns.report(report);
+        if let Some(w) = &mut self.writer {
+            w.report(report)?;
+            if self.flush {
+                w.flush()?;
+            }
+        }
+        if self.until.is_some_and(|ns| u128::try_from(report.start.ns()).is_ok_and(|t| t >= ns)) {
+            self.stop.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+/// The progress bar: position, speed, time left.
+struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    fn new(args: &Args) -> Self {
+        if args.quiet || args.json || !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        Self(Some(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8))))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "display")]
+    fn update(&self, p: Progress) {
+        let Some(bar) = &self.0 else { return };
+        let style = |text: &str| ProgressStyle::with_template(text).expect("our own template");
+        let ms = |t: TimeDelta| u64::try_from(t.ns().div_euclid(1_000_000)).unwrap_or(0);
+        match p.length {
+            Some(length) if bar.length().is_none() => {
+                bar.set_style(style("{wide_bar:.green} {percent:>3} %  {msg}  {eta} left"));
+                bar.set_length(ms(length));
+            }
+            None if bar.position() == 0 => bar.set_style(style("{spinner} {msg}")),
+            _ => {}
+        }
+        bar.set_position(ms(p.at - Timestamp::ZERO));
+        let wall = p.wall.as_secs_f64().max(1e-3);
+        let fps = p.slots as f64 / wall;
+        bar.set_message(format!("{}  {fps:.0} slots/s  {:.1}× real time", p.at, fps * SLOT.as_s_f64()));
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
+    let mut lines = Vec::new();
+    let shown = 40;
+    for (id, start, end) in turns.turns.iter().take(shown) {
+        lines.push(format!("{start} … {end}  speaker {id}"));
+    }
+    if turns.turns.len() > shown {
+        lines.push(format!("… and {} more turns (--events FILE has them all)", turns.turns.len() - shown));
+    }
+    if turns.turns.is_empty() {
+        lines.push("nobody in the picture was found speaking".to_owned());
+    }
+    let end = if s.interrupted { ", interrupted" } else { "" };
+    lines.push(format!(
+        "{:.1} s in {:.1} s ({:.1}× real time{end}): a speaker on screen {:.1} s, a voice off screen {:.1} s",
+        s.media_s, s.wall_s, s.realtime_factor, s.on_screen_s, s.off_screen_s
+    ));
+    if let (Some(p50), Some(p99)) = (s.latency_ms.p50, s.latency_ms.p99) {
+        lines.push(format!(
+            "latency {p50:.0} ms (p50), {p99:.0} ms (p99), of which {:.0} ms algorithmic; load {:.0} %",
+            s.latency_ms.algorithmic,
+            s.load * 100.0
+        ));
+    }
+    let d = &s.drops;
+    let drops = [
+        (d.video_overload, "frames dropped by overload"),
+        (d.audio_overload, "sound buffers dropped by overload"),
+        (d.late_frames, "frames too late"),
+        (d.failed_slots, "slots failed"),
+        (d.cut_off_slots, "slots cut off by a jump"),
+        (d.audio_gaps, "gaps in the sound"),
+        (d.undrawn_frames, "pictures without their own result"),
+        (s.jumps, "jumps of the time line"),
+    ];
+    let lost: Vec<String> = drops.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if !lost.is_empty() {
+        lines.push(format!("not in order: {}", lost.join(", ")));
+    }
+    for path in [&args.output, &args.events].into_iter().flatten() {
+        if path.as_os_str() != "-" {
+            lines.push(format!("wrote {}", path.display()));
+        }
+    }
+    lines
+}

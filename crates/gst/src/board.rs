@@ -1,0 +1,209 @@
+//! The board: results by time, written by the analysis, read by the overlay.
+//!
+//! A bounded ring of the last slots. The overlay asks for the slot of a picture's time and may wait for it; whoever is
+//! done first says so, so that neither waits for a thread that has gone.
+
+use seehear::asd::Speaker;
+use seehear::overlay::{Mark, Sprite, draw_heat, drawn_box};
+use seehear::session::Report;
+use seehear::time::{SLOT, Timestamp};
+use seehear::tracker::MAX_OBJECTS;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Slots kept: ten seconds, more than any queue before the overlay holds.
+const KEPT: usize = 250;
+
+/// What is drawn for one object.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// How.
+    pub mark: Mark,
+    /// Left edge, pixels.
+    pub x: i32,
+    /// Top edge, pixels.
+    pub y: i32,
+}
+
+/// What is drawn in one slot.
+#[derive(Clone, Debug)]
+pub struct Slide {
+    /// When the slot begins.
+    pub start: Timestamp,
+    /// The objects, at most [`MAX_OBJECTS`].
+    pub drawn: Vec<Drawn>,
+    /// The heat map, one pixel a cell; empty unless asked for.
+    pub heat: Sprite,
+}
+
+impl Slide {
+    fn empty() -> Self {
+        Self {
+            start: Timestamp::ZERO,
+            drawn: Vec::with_capacity(MAX_OBJECTS + 1),
+            heat: Sprite { bgra: Vec::new(), width: 0, height: 0 },
+        }
+    }
+}
+
+impl Default for Slide {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    slides: VecDeque<Slide>,
+    done: bool,
+}
+
+/// The board.
+#[derive(Debug)]
+pub struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+    heat: bool,
+}
+
+/// What the overlay found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The slot of the picture itself.
+    Own,
+    /// An older slot: the picture's own result was not there in time.
+    Older,
+    /// Nothing yet.
+    Nothing,
+}
+
+impl Board {
+    /// An empty board; `heat`: keep heat maps too.
+    #[must_use]
+    pub fn new(heat: bool) -> Self {
+        let slides = (0..KEPT).map(|_| Slide::empty()).collect();
+        let state = State { slides, done: false };
+        let board = Self { state: Mutex::new(state), changed: Condvar::new(), heat };
+        board.lock().slides.clear();
+        board
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a report on the board.
+    pub fn post(&self, report: &Report<'_>) {
+        let mut state = self.lock();
+        let mut slide = if state.slides.len() >= KEPT { state.slides.pop_front() } else { None }.unwrap_or_default();
+        slide.start = report.start;
+        slide.drawn.clear();
+        let g = report.map.geometry;
+        slide.drawn.extend(report.speakers.iter().filter(|s| is_shown(s)).map(|s| {
+            let rect = drawn_box(s.object.rect, g.width, g.height);
+            let (x0, y0, ..) = rect.edges();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a box inside the picture")]
+            let mark = Mark { id: s.object.id, speaking: s.speaking, width: even(rect.w), height: even(rect.h) };
+            Drawn { mark, x: round(x0), y: round(y0) }
+        }));
+        if self.heat {
+            draw_heat(&report.map, &mut slide.heat);
+        }
+        state.slides.push_back(slide);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// No more reports will come.
+    pub fn finish(&self) {
+        self.lock().done = true;
+        self.changed.notify_all();
+    }
+
+    /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`.
+    pub fn read(&self, t: Timestamp, patience: Duration, into: &mut Slide) -> Found {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            let reached = state.slides.back().is_some_and(|s| t - s.start < SLOT);
+            let now = Instant::now();
+            if reached || state.done || now >= deadline {
+                break;
+            }
+            state = self.changed.wait_timeout(state, deadline - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // From the newest back: a picture asks for one of the last few.
+        let Some(slide) = state.slides.iter().rev().find(|s| s.start <= t) else { return Found::Nothing };
+        into.start = slide.start;
+        into.drawn.clone_from(&slide.drawn);
+        into.heat.clone_from(&slide.heat);
+        if t - slide.start < SLOT || state.done { Found::Own } else { Found::Older }
+    }
+}
+
+/// Lost objects keep their id, but there may be nobody there; tentative ones may be chance.
+fn is_shown(s: &Speaker) -> bool {
+    s.speaking || s.object.state == seehear::av_object::TrackState::Confirmed
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "pixels")]
+fn round(x: f32) -> i32 {
+    x.round() as i32
+}
+
+/// Even sizes change the sprite less often, and suit subsampled chroma.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pixels")]
+fn even(x: f32) -> u32 {
+    ((x / 8.0).round() as u32) * 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seehear::asd::Voice;
+    use seehear::attention::AttentionMap;
+    use seehear::geometry::MapGeometry;
+    use std::sync::Arc;
+
+    fn post(board: &Board, ms: i64) {
+        let geometry = MapGeometry { cols: 2, rows: 1, width: 320, height: 160 };
+        let start = Timestamp::from_ms(ms);
+        let map = AttentionMap { start, logits: &[0.0, 3.0], geometry };
+        board.post(&Report { start, speakers: &[], voice: Voice::None, offset: None, map });
+    }
+
+    #[test]
+    fn a_picture_gets_its_own_slot_or_the_one_before() {
+        let board = Board::new(true);
+        let mut slide = Slide::default();
+        let mut read = |ms| (board.read(Timestamp::from_ms(ms), Duration::ZERO, &mut slide), slide.start.as_ms_f64());
+        assert_eq!(read(0).0, Found::Nothing);
+        for k in 0..1000 {
+            post(&board, k * 40);
+        }
+        assert_eq!(read(39_960), (Found::Own, 39_960.0));
+        assert_eq!(read(39_000 + 7), (Found::Own, 39_000.0));
+        assert_eq!(read(40_010), (Found::Older, 39_960.0));
+        assert_eq!(read(0).0, Found::Nothing, "long forgotten");
+    }
+
+    #[test]
+    fn waiting_ends_with_the_result_or_with_the_analysis() {
+        for end in [false, true] {
+            let board = Arc::new(Board::new(false));
+            let other = Arc::clone(&board);
+            let thread = std::thread::spawn(move || {
+                let mut slide = Slide::default();
+                other.read(Timestamp::from_ms(50), Duration::from_secs(60), &mut slide)
+            });
+            post(&board, 0);
+            if end {
+                board.finish();
+            } else {
+                post(&board, 40);
+            }
+            assert_eq!(thread.join().unwrap(), Found::Own);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! seehear's GStreamer side.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`plan`] | `pipelines/*.toml`: source, queues and drop policy, outputs, stage parameters; parsed, checked, typed |
+//! | [`input`] | what the user named (file, URI, device, test) and which pipeline serves it |
+//! | [`source`] | the plan's source, decoded and brought to one video and one audio pad |
+//! | [`inbox`] | the bounded queue between GStreamer's threads and the analysis |
+//! | [`run`] | the pipeline and the analysis thread: [`run::run`] |
+//! | [`board`] | results by time, from the analysis to the overlay |
+//! | [`overlay`] | the element `seehearoverlay` |
+//! | [`output`] | file (written beside, renamed) and display |
+//! | [`error`] | what can go wrong, with the remedy |
+
+#![forbid(unsafe_code)]
+
+pub mod board;
+pub mod error;
+pub mod inbox;
+pub mod input;
+pub mod output;
+pub mod overlay;
+pub mod picture;
+pub mod plan;
+pub mod run;
+pub mod source;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
+    overlay::register(Some(plugin))
+}
+
+gst::plugin_define!(
+    seehear,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    env!("CARGO_PKG_VERSION"),
+    // GStreamer's list of licence words has none for "MIT OR Apache-2.0".
+    "MIT/X11",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    "https://example.invalid/seehear"
+);
+
+/// Starts GStreamer and registers our elements; safe to call again.
+///
+/// # Errors
+/// When GStreamer itself can't start.
+pub fn init() -> Result<(), error::RunError> {
+    use std::sync::OnceLock;
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    DONE.get_or_init(|| {
+        gst::init().map_err(|e| e.to_string())?;
+        overlay::register(None).map_err(|e| e.to_string())
+    })
+    .clone()
+    .map_err(|why| error::RunError::Setup { why })
+}

@@ -1,0 +1,220 @@
+//! Outputs: a file, written beside its place and renamed when whole, and a display.
+
+use crate::error::RunError;
+use crate::plan::{Container, Plan};
+use crate::source::{INSTALL, parse, parse_with_pads};
+use gst::prelude::*;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A file that does not have its name yet. Dropped before [`PendingFile::commit`], it is removed.
+#[derive(Debug)]
+pub struct PendingFile {
+    target: PathBuf,
+    temporary: PathBuf,
+    committed: bool,
+}
+
+impl PendingFile {
+    /// Creates the temporary file beside `target`, so that a folder that can't be written is known at once.
+    ///
+    /// # Errors
+    /// Names the target and why it can't be written.
+    pub fn create(target: &Path) -> Result<Self, RunError> {
+        let fail = |why: String| RunError::Output { path: target.to_owned(), why };
+        if target.is_dir() {
+            return Err(fail("is a folder; name a file in it".into()));
+        }
+        let name = target.file_name().ok_or_else(|| fail("is no file name".into()))?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}.part", std::process::id()));
+        let temporary = target.with_file_name(hidden);
+        std::fs::File::create(&temporary).map_err(|e| {
+            fail(format!("can't be written: {e}; choose a folder that exists and that you may write to"))
+        })?;
+        Ok(Self { target: target.to_owned(), temporary, committed: false })
+    }
+
+    /// Where to write.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// The name it will have.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Gives the whole file its name, after its bytes are on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn commit(mut self) -> Result<(), RunError> {
+        let fail =
+            |e: std::io::Error| RunError::Output { path: self.target.clone(), why: format!("can't be finished: {e}") };
+        std::fs::File::open(&self.temporary).and_then(|f| f.sync_all()).map_err(fail)?;
+        std::fs::rename(&self.temporary, &self.target).map_err(fail)?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        if !self.committed
+            && let Err(e) = std::fs::remove_file(&self.temporary)
+        {
+            gst::warning!(gst::CAT_DEFAULT, "{}: {e}", self.temporary.display());
+        }
+    }
+}
+
+/// The container for a file name.
+///
+/// # Errors
+/// Names the extensions that the pipeline can write.
+pub fn container<'a>(plan: &'a Plan, path: &Path) -> Result<&'a Container, RunError> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    plan.output.files.get(&extension).ok_or_else(|| {
+        let known: Vec<String> = plan.output.files.keys().map(|e| format!(".{e}")).collect();
+        RunError::Output {
+            path: path.to_owned(),
+            why: format!("this pipeline writes no \"{extension}\" files; it writes {}", known.join(", ")),
+        }
+    })
+}
+
+/// Makes one element.
+///
+/// # Errors
+/// Names the element and the remedy.
+pub fn make(name: &str) -> Result<gst::Element, RunError> {
+    gst::ElementFactory::make(name)
+        .build()
+        .map_err(|_| RunError::Setup { why: format!("GStreamer has no element {name}; {INSTALL}") })
+}
+
+/// Links a chain of elements and adds them to the pipeline.
+///
+/// # Errors
+/// When GStreamer refuses.
+pub fn chain(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), RunError> {
+    let fail = |e: gst::glib::BoolError| RunError::Setup { why: e.to_string() };
+    pipeline.add_many(elements).map_err(fail)?;
+    gst::Element::link_many(elements).map_err(fail)
+}
+
+/// A queue that holds so much and blocks; zero is no bound.
+///
+/// # Errors
+/// As [`make`].
+pub fn queue(max_time: gst::ClockTime, max_buffers: u32) -> Result<gst::Element, RunError> {
+    let queue = make("queue")?;
+    queue.set_property("max-size-time", max_time.nseconds());
+    queue.set_property("max-size-buffers", max_buffers);
+    queue.set_property("max-size-bytes", 0_u32);
+    Ok(queue)
+}
+
+/// Builds the file branch behind two tees.
+///
+/// # Errors
+/// When an element is missing or does not fit.
+pub fn build_file(
+    pipeline: &gst::Pipeline,
+    container: &Container,
+    values: &BTreeMap<String, String>,
+    path: &Path,
+    video: &gst::Element,
+    audio: &gst::Element,
+) -> Result<(), RunError> {
+    let muxer = parse(&container.muxer, values, "muxer")?;
+    let muxer = only_child(&muxer, "muxer")?;
+    let sink = make("filesink")?;
+    sink.set_property("location", path.to_string_lossy().as_ref());
+    // Takes no part in prerolling: the first picture comes only once the analysis has seen what follows it.
+    sink.set_property("async", false);
+    sink.set_property("sync", false);
+    chain(pipeline, &[&muxer, &sink])?;
+    // The muxer wants the stream that is behind; an encoder's look-ahead must fit in the other's queue.
+    for (tee, encoder, name) in
+        [(video, &container.video_encoder, "video_encoder"), (audio, &container.audio_encoder, "audio_encoder")]
+    {
+        let encoder = parse_with_pads(encoder, values, name)?;
+        let before = if name == "video_encoder" {
+            queue(gst::ClockTime::from_mseconds(200), 0)?
+        } else {
+            queue(gst::ClockTime::from_seconds(20), 0)?
+        };
+        chain(pipeline, &[&before, encoder.upcast_ref()])?;
+        tee.link(&before).map_err(|e| RunError::Setup { why: e.to_string() })?;
+        encoder.link(&muxer).map_err(|e| RunError::Setup { why: format!("{name} does not fit the muxer: {e}") })?;
+    }
+    Ok(())
+}
+
+/// Builds the display branch behind two tees.
+///
+/// # Errors
+/// When an element is missing.
+pub fn build_display(
+    pipeline: &gst::Pipeline,
+    plan: &Plan,
+    values: &BTreeMap<String, String>,
+    video: &gst::Element,
+    audio: &gst::Element,
+) -> Result<(), RunError> {
+    for (tee, text, field, convert) in [
+        (video, &plan.output.display_video, "output.display_video", "videoconvert"),
+        (audio, &plan.output.display_audio, "output.display_audio", "audioconvert"),
+    ] {
+        let text = text.as_deref().ok_or_else(|| RunError::Setup { why: format!("this pipeline has no {field}") })?;
+        let sink = parse_with_pads(text, values, field)?;
+        let before = queue(gst::ClockTime::from_seconds(2), 0)?;
+        chain(pipeline, &[&before, &make(convert)?, sink.upcast_ref()])?;
+        tee.link(&before).map_err(|e| RunError::Setup { why: e.to_string() })?;
+    }
+    Ok(())
+}
+
+/// Takes the one element out of a parsed bin, so that its request pads can be linked.
+fn only_child(bin: &gst::Bin, field: &str) -> Result<gst::Element, RunError> {
+    let children = bin.children();
+    let [child] = children.as_slice() else {
+        return Err(RunError::Setup { why: format!("{field}: must be one element, not {}", children.len()) });
+    };
+    let child = child.clone();
+    bin.remove(&child).map_err(|e| RunError::Setup { why: e.to_string() })?;
+    Ok(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gets_its_name_only_when_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out.mp4");
+        let files = || std::fs::read_dir(dir.path()).unwrap().count();
+        let pending = PendingFile::create(&target).unwrap();
+        assert_eq!((files(), target.exists()), (1, false));
+        drop(pending);
+        assert_eq!(files(), 0);
+        let pending = PendingFile::create(&target).unwrap();
+        std::fs::write(pending.path(), b"whole").unwrap();
+        pending.commit().unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"whole");
+        assert_eq!(files(), 1);
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_is_refused_at_once() {
+        let error = PendingFile::create(Path::new("/nowhere/at/all.mp4")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/at/all.mp4") && error.contains("can't be written"), "{error}");
+        assert!(PendingFile::create(Path::new("/tmp")).unwrap_err().to_string().contains("folder"));
+    }
+}

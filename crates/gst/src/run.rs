@@ -1,0 +1,400 @@
+//! A run: source → tees → analysis, and over the same tees the highlighted picture to file and display.
+//!
+//! ```text
+//!           ┌ video ─ convert ─ tee ─┬─ appsink ─▶ inbox ─▶ analysis thread ─▶ events
+//! source ───┤                        └─ queue ─ seehearoverlay ─ tee ─▶ file, display
+//!           │                                        ▲ board ◀── analysis
+//!           └ audio ─ convert ─ tee ─┬─ 16 kHz mono ─ appsink ─▶ inbox
+//!                                    └─▶ file, display
+//! ```
+//!
+//! GStreamer's threads decode and encode; one thread of ours runs the session. A file waits for the analysis; a live
+//! source never does (queues drop by their policy, and count).
+
+use crate::board::Board;
+use crate::error::RunError;
+use crate::inbox::Inbox;
+use crate::input::Input;
+use crate::output::{self, PendingFile, chain, make, queue};
+use crate::overlay::SeehearOverlay;
+use crate::plan::Plan;
+use crate::run::analysis::{Analysis, Outcome};
+use crate::run::intake::{AudioItem, VideoItem};
+use crate::source::{self, Found, Targets};
+use gst::prelude::*;
+use seehear::events::{Header, Summary};
+use seehear::net::{Backend, Engine};
+use seehear::session::Report;
+use seehear::time::{TimeDelta, Timestamp};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+mod analysis;
+mod errors;
+mod intake;
+
+/// Takes what the analysis says, on its thread.
+pub trait Observer: Send {
+    /// Once, before the first report: the source is known.
+    ///
+    /// # Errors
+    /// End the run; a broken pipe ends it cleanly.
+    fn header(&mut self, header: &Header) -> io::Result<()>;
+
+    /// Every slot.
+    ///
+    /// # Errors
+    /// As for the header.
+    fn report(&mut self, report: &Report<'_>) -> io::Result<()>;
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Time of the last report.
+    pub at: Timestamp,
+    /// Length of the input, where it is known.
+    pub length: Option<TimeDelta>,
+    /// Slots told.
+    pub slots: u64,
+    /// Time since the start.
+    pub wall: Duration,
+}
+
+/// What to run.
+#[derive(Debug)]
+pub struct Job {
+    /// The input.
+    pub input: Input,
+    /// How it is read, queued and written.
+    pub plan: Plan,
+    /// Values for the plan's `{…}` places, over its defaults.
+    pub values: BTreeMap<String, String>,
+    /// File for the highlighted picture with the original sound.
+    pub output: Option<PathBuf>,
+    /// Show it too.
+    pub display: bool,
+    /// Draw the heat map.
+    pub heatmap: bool,
+}
+
+/// Runs a job to the end of its input, or until `stop` is set (the outputs are then whole up to there).
+///
+/// # Errors
+/// Names the input or the output, the time and the remedy. A file being written is removed, unless the source is live:
+/// a recording is kept up to the failure.
+pub fn run(
+    job: &Job,
+    engine: &Engine,
+    backend: &(dyn Backend + Sync),
+    observer: &mut dyn Observer,
+    progress: &mut dyn FnMut(Progress),
+    stop: &AtomicBool,
+) -> Result<Summary, RunError> {
+    crate::init()?;
+    job.input.check()?;
+    let mut values = job.plan.defaults.clone();
+    values.extend(job.input.values()?);
+    values.extend(job.values.clone());
+    let file = job.output.as_deref().map(|path| prepare_output(job, path)).transpose()?;
+    let built = Built::new(job, engine, &values, file.as_ref())?;
+    let summary = built.play(job, engine, backend, observer, progress, stop);
+    let keep = summary.is_ok() || (job.plan.live && matches!(summary, Err(RunError::Broken { .. })));
+    if let Some(file) = file
+        && keep
+    {
+        file.commit()?;
+    }
+    summary
+}
+
+fn prepare_output(job: &Job, path: &std::path::Path) -> Result<PendingFile, RunError> {
+    output::container(&job.plan, path)?;
+    if let Input::File(input) = &job.input
+        && let (Ok(a), Ok(b)) = (input.canonicalize(), path.canonicalize())
+        && a == b
+    {
+        return Err(RunError::Output { path: path.to_owned(), why: "is the input itself; choose another name".into() });
+    }
+    PendingFile::create(path)
+}
+
+/// What the threads share.
+struct Shared {
+    inbox: Inbox<VideoItem, AudioItem>,
+    board: Option<Arc<Board>>,
+    /// Start of the last slot told, ns.
+    at: AtomicI64,
+    slots: AtomicU64,
+    /// The analysis ended before its streams did: it failed, or its reader went away.
+    gave_up: AtomicBool,
+}
+
+/// A pipeline ready to play.
+struct Built {
+    pipeline: gst::Pipeline,
+    found: Arc<Found>,
+    shared: Arc<Shared>,
+    overlay: Option<SeehearOverlay>,
+    /// Where the end of the stream is put in when the run is stopped.
+    gates: [gst::Pad; 2],
+    stopping: Arc<AtomicBool>,
+    output: Option<PathBuf>,
+}
+
+impl Built {
+    fn new(
+        job: &Job,
+        engine: &Engine,
+        values: &BTreeMap<String, String>,
+        file: Option<&PendingFile>,
+    ) -> Result<Self, RunError> {
+        let pipeline = gst::Pipeline::new();
+        let drawn = file.is_some() || job.display;
+        let shared = Arc::new(Shared {
+            inbox: Inbox::new(&job.plan.queues),
+            board: drawn.then(|| Arc::new(Board::new(job.heatmap))),
+            at: AtomicI64::new(i64::MIN),
+            slots: AtomicU64::new(0),
+            gave_up: AtomicBool::new(false),
+        });
+
+        let video_in = queue(gst::ClockTime::ZERO, 4)?;
+        let convert = make("videoconvert")?;
+        let filter = make("capsfilter")?;
+        filter.set_property("caps", crate::picture::analysis_caps());
+        let flip = make("videoflip")?;
+        // As the camera was held: phones write it as a tag.
+        flip.set_property_from_str("video-direction", "auto");
+        let video_tee = make("tee")?;
+        let audio_in = queue(gst::ClockTime::from_seconds(5), 0)?;
+        let audio_convert = make("audioconvert")?;
+        let audio_tee = make("tee")?;
+        if job.plan.pace_by_clock {
+            chain(&pipeline, &[&video_in, &make("clocksync")?, &convert, &filter, &flip, &video_tee])?;
+            chain(&pipeline, &[&audio_in, &make("clocksync")?, &audio_convert, &audio_tee])?;
+        } else {
+            chain(&pipeline, &[&video_in, &convert, &filter, &flip, &video_tee])?;
+            chain(&pipeline, &[&audio_in, &audio_convert, &audio_tee])?;
+        }
+
+        let video_sink = intake::video_sink(&shared);
+        chain(&pipeline, &[video_sink.upcast_ref()])?;
+        link(&video_tee, video_sink.upcast_ref())?;
+        let audio_sink = intake::audio_sink(&shared);
+        let mono = make("audioconvert")?;
+        chain(&pipeline, &[&mono, &make("audioresample")?, audio_sink.upcast_ref()])?;
+        link(&audio_tee, &mono)?;
+
+        let mut overlay = None;
+        if let Some(board) = &shared.board {
+            let latency = seehear::session::declared_latency(engine);
+            let wait = latency + TimeDelta::from_ms(job.plan.overlay_margin_ms);
+            let element = SeehearOverlay::with_board(Arc::clone(board), job.plan.live.then_some(wait));
+            // Room for the pictures that wait for their result, and as long again for the encoder's hiccups.
+            let held = gst::ClockTime::from_nseconds(u64::try_from(wait.ns()).unwrap_or(0)) * 2;
+            let before = queue(held, 0)?;
+            let out = make("tee")?;
+            chain(&pipeline, &[&before, element.upcast_ref(), &out])?;
+            link(&video_tee, &before)?;
+            if let Some(file) = file {
+                let container = output::container(&job.plan, file.target())?;
+                output::build_file(&pipeline, container, values, file.path(), &out, &audio_tee)?;
+            }
+            if job.display {
+                output::build_display(&pipeline, &job.plan, values, &out, &audio_tee)?;
+            }
+            overlay = Some(element);
+        }
+
+        let pad = |e: &gst::Element| e.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"));
+        let targets = Targets { video: pad(&video_in)?, audio: pad(&audio_in)? };
+        let gates = [pad(&video_tee)?, pad(&audio_tee)?];
+        let stopping = Arc::new(AtomicBool::new(false));
+        for gate in &gates {
+            shut_when(gate, &stopping);
+        }
+        let found = source::build(&job.plan, values, &pipeline, &targets)?;
+        let output = job.output.clone();
+        Ok(Self { pipeline, found, shared, overlay, gates, stopping, output })
+    }
+
+    fn play(
+        &self,
+        job: &Job,
+        engine: &Engine,
+        backend: &(dyn Backend + Sync),
+        observer: &mut dyn Observer,
+        progress: &mut dyn FnMut(Progress),
+        stop: &AtomicBool,
+    ) -> Result<Summary, RunError> {
+        let analysis = Analysis::new(job, engine, backend, &self.shared, observer);
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .name("analysis".into())
+                .spawn_scoped(scope, move || analysis.run())
+                .map_err(|e| setup(&format!("no thread for the analysis: {e}")))?;
+            let started = Instant::now();
+            let watched = self.watch(job, progress, stop, started, || thread.is_finished());
+            // Whatever happened: nobody may wait for anybody now.
+            if watched.is_err() {
+                self.shared.inbox.close();
+            }
+            let outcome = thread.join().map_err(|_| setup("the analysis thread panicked; please report this"))?;
+            if let Some(board) = &self.shared.board {
+                board.finish();
+            }
+            let stopped = self.pipeline.set_state(gst::State::Null);
+            let interrupted = watched?;
+            let outcome = outcome?;
+            stopped.map_err(|e| setup(&format!("the pipeline did not stop: {e}")))?;
+            Ok(self.summary(job, engine, outcome, started.elapsed(), interrupted))
+        })
+    }
+
+    /// Watches the pipeline to its end; true if it was interrupted.
+    fn watch(
+        &self,
+        job: &Job,
+        progress: &mut dyn FnMut(Progress),
+        stop: &AtomicBool,
+        started: Instant,
+        analysis_done: impl Fn() -> bool,
+    ) -> Result<bool, RunError> {
+        let bus = self.pipeline.bus().ok_or_else(|| setup("a pipeline without a bus"))?;
+        let mut trouble = errors::Trouble::new(job.input.name(), self.output.clone());
+        let mut length = None;
+        let mut stop_asked: Option<Instant> = None;
+        let mut eos = false;
+        if self.pipeline.set_state(gst::State::Playing).is_err() {
+            while let Some(message) = bus.pop() {
+                trouble.note(&message);
+            }
+            return Err(trouble.error(None, self.at()));
+        }
+        loop {
+            let message = bus.timed_pop(gst::ClockTime::from_mseconds(40));
+            match message.as_ref().map(|m| m.view()) {
+                Some(gst::MessageView::Error(e)) => {
+                    // Others may say more of the cause: hear them out.
+                    while let Some(other) = bus.timed_pop(gst::ClockTime::from_mseconds(20)) {
+                        trouble.note(&other);
+                    }
+                    if stop_asked.is_none() || !job.plan.live {
+                        return Err(trouble.error(Some(e), self.at()));
+                    }
+                }
+                Some(gst::MessageView::Eos(_)) => eos = true,
+                Some(gst::MessageView::Latency(_)) => {
+                    if let Err(e) = self.pipeline.recalculate_latency() {
+                        gst::warning!(gst::CAT_DEFAULT, "{e}");
+                    }
+                }
+                Some(_) => {
+                    if let Some(m) = &message {
+                        trouble.note(m);
+                    }
+                }
+                None => {
+                    if let Some(stream) = self.found.missing() {
+                        return Err(trouble.missing(stream));
+                    }
+                    if let Some(why) = self.found.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        return Err(RunError::Input { input: job.input.name(), why });
+                    }
+                }
+            }
+            if length.is_none() && !job.plan.live {
+                length = self.pipeline.query_duration::<gst::ClockTime>();
+            }
+            progress(Progress {
+                at: self.at().unwrap_or_default(),
+                length: length.map(|l| TimeDelta::from_ns(i64::try_from(l.nseconds()).unwrap_or(i64::MAX))),
+                slots: self.shared.slots.load(Ordering::Relaxed),
+                wall: started.elapsed(),
+            });
+            if self.shared.gave_up.load(Ordering::Acquire) {
+                self.shared.inbox.close();
+                stop.store(true, Ordering::Release);
+            }
+            if eos && analysis_done() {
+                return Ok(stop_asked.is_some());
+            }
+            if stop.load(Ordering::Acquire) && stop_asked.is_none() {
+                stop_asked = Some(Instant::now());
+                self.end_now();
+            }
+            if stop_asked.is_some_and(|t| t.elapsed() > Duration::from_secs(20)) {
+                return Err(setup("the pipeline did not end within 20 s of being stopped"));
+            }
+        }
+    }
+
+    /// Puts the end of the stream in behind the decoders, so that encoders and muxers finish their files.
+    fn end_now(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for gate in &self.gates {
+            // A stalled source pushes nothing that the probe could see; a blocked one holds the stream lock until the
+            // analysis has moved on. A thread of its own, so that neither holds up the other.
+            let gate = gate.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(300));
+                if !gate.send_event(gst::event::Eos::new()) {
+                    gst::debug!(gst::CAT_DEFAULT, "{} had ended already", gate.name());
+                }
+            });
+        }
+    }
+
+    fn at(&self) -> Option<Timestamp> {
+        let ns = self.shared.at.load(Ordering::Relaxed);
+        (ns != i64::MIN).then(|| Timestamp::from_ns(ns))
+    }
+
+    fn summary(&self, job: &Job, engine: &Engine, o: Outcome, wall: Duration, interrupted: bool) -> Summary {
+        let mut s = Summary { slots: o.slots, interrupted, ..Summary::default() };
+        s.media_s = o.slots_s();
+        s.wall_s = wall.as_secs_f64();
+        s.realtime_factor = s.media_s / s.wall_s.max(1e-9);
+        s.load = o.load();
+        s.latency_ms.algorithmic = seehear::session::declared_latency(engine).as_ms_f64();
+        if job.plan.live {
+            s.latency_ms.p50 = o.latency.percentile_ms(0.5);
+            s.latency_ms.p99 = o.latency.percentile_ms(0.99);
+        }
+        s.set_counters(&o.counters);
+        (s.drops.video_overload, s.drops.audio_overload) = self.shared.inbox.dropped();
+        s.drops.undrawn_frames = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
+        s.on_screen_s = o.on_screen_s();
+        s.off_screen_s = o.off_screen_s();
+        s
+    }
+}
+
+fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {
+    from.link(to).map_err(|e| setup(&e.to_string()))
+}
+
+fn setup(why: &str) -> RunError {
+    RunError::Setup { why: why.to_owned() }
+}
+
+/// Once `stopping` is set, the first buffer at `pad` is replaced by the end of the stream, and all after it go.
+fn shut_when(pad: &gst::Pad, stopping: &Arc<AtomicBool>) {
+    let stopping = Arc::clone(stopping);
+    let sent = AtomicBool::new(false);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, _| {
+        if !stopping.load(Ordering::Acquire) {
+            return gst::PadProbeReturn::Ok;
+        }
+        if !sent.swap(true, Ordering::AcqRel) && !pad.send_event(gst::event::Eos::new()) {
+            gst::debug!(gst::CAT_DEFAULT, "{} had ended already", pad.name());
+        }
+        gst::PadProbeReturn::Drop
+    });
+}

@@ -1,0 +1,262 @@
+//! The analysis thread: takes from the inbox, runs the session, tells board and observer.
+
+use super::intake::{AudioItem, VideoItem};
+use super::{Job, Observer, Shared};
+use crate::error::RunError;
+use crate::inbox::{Item, Taken};
+use crate::picture::GstPicture;
+use seehear::align::Want;
+use seehear::asd::Voice;
+use seehear::audio::AudioWindow;
+use seehear::events::{Header, Histogram, SCHEMA};
+use seehear::net::{Backend, Engine};
+use seehear::session::{Session, SessionCounters, SourceFormat};
+use seehear::time::{SLOT, TimeDelta, Timestamp};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const BOTH: Want = Want { video: true, audio: true };
+/// Frames whose arrival is remembered until their report: more than any latency holds.
+const ARRIVALS: usize = 512;
+
+/// What the analysis did.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) slots: u64,
+    pub(super) counters: SessionCounters,
+    pub(super) latency: Histogram,
+    busy: Duration,
+    on_screen: u64,
+    off_screen: u64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of slots")]
+impl Outcome {
+    fn seconds(slots: u64) -> f64 {
+        slots as f64 * SLOT.as_s_f64()
+    }
+
+    pub(super) fn slots_s(&self) -> f64 {
+        Self::seconds(self.slots)
+    }
+
+    pub(super) fn on_screen_s(&self) -> f64 {
+        Self::seconds(self.on_screen)
+    }
+
+    pub(super) fn off_screen_s(&self) -> f64 {
+        Self::seconds(self.off_screen)
+    }
+
+    /// Share of a slot's time that its analysis took.
+    pub(super) fn load(&self) -> f64 {
+        self.busy.as_secs_f64() / self.slots_s().max(SLOT.as_s_f64())
+    }
+}
+
+pub(super) struct Analysis<'a> {
+    job: &'a Job,
+    engine: &'a Engine,
+    backend: &'a (dyn Backend + Sync),
+    shared: &'a Shared,
+    observer: &'a mut dyn Observer,
+    session: Option<(Session<GstPicture>, SourceFormat)>,
+    arrivals: VecDeque<(Timestamp, Instant)>,
+    samples: Vec<f32>,
+    outcome: Outcome,
+    before: SessionCounters,
+}
+
+/// Tells whoever waits for results, on every way out.
+struct Finish<'a>(&'a Shared);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        if let Some(board) = &self.0.board {
+            board.finish();
+        }
+    }
+}
+
+impl<'a> Analysis<'a> {
+    pub(super) fn new(
+        job: &'a Job,
+        engine: &'a Engine,
+        backend: &'a (dyn Backend + Sync),
+        shared: &'a Shared,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        Self {
+            job,
+            engine,
+            backend,
+            shared,
+            observer,
+            session: None,
+            arrivals: VecDeque::with_capacity(ARRIVALS),
+            samples: Vec::with_capacity(16_000),
+            outcome: Outcome::default(),
+            before: SessionCounters::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Outcome, RunError> {
+        let _finish = Finish(self.shared);
+        let result = self.take_all();
+        self.shared.gave_up.store(result.is_err(), Ordering::Release);
+        match result {
+            // Whoever read the events went away: that is an end, not a failure.
+            Err(RunError::Observer(e)) if e.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other?,
+        }
+        if let Some((session, _)) = &self.session {
+            self.outcome.counters = sum(self.before, session.counters());
+        }
+        Ok(self.outcome)
+    }
+
+    fn take_all(&mut self) -> Result<(), RunError> {
+        let mut ended = (false, false);
+        loop {
+            self.report_all()?;
+            if ended == (true, true) {
+                return Ok(());
+            }
+            let want = match &self.session {
+                // Sound before the first picture waits in its queue: there is no grid to lay it on.
+                None => Want { video: true, audio: ended.0 },
+                Some(_) if self.job.plan.live => BOTH,
+                Some((session, _)) => match session.want() {
+                    Want { video: false, audio: false } => BOTH,
+                    want => want,
+                },
+            };
+            match self.shared.inbox.take(want, Duration::from_millis(200)) {
+                Taken::Video(Item::Data(item, arrival)) => self.take_frame(item, arrival)?,
+                Taken::Audio(Item::Data(item, _)) => self.take_sound(item),
+                Taken::Video(Item::End) => {
+                    ended.0 = true;
+                    if let Some((session, _)) = &mut self.session {
+                        session.end_video();
+                    }
+                }
+                Taken::Audio(Item::End) => {
+                    ended.1 = true;
+                    if let Some((session, _)) = &mut self.session {
+                        session.end_audio();
+                    }
+                }
+                Taken::Nothing => {}
+                Taken::Closed => return Ok(()),
+            }
+        }
+    }
+
+    fn take_frame(&mut self, item: VideoItem, arrival: Instant) -> Result<(), RunError> {
+        if self.session.as_ref().is_none_or(|(_, format)| *format != item.format) {
+            self.open(item.format)?;
+        }
+        if self.arrivals.len() == ARRIVALS {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back((item.frame.pts, arrival));
+        if let Some((session, _)) = &mut self.session {
+            session.push_frame(item.frame);
+        }
+        Ok(())
+    }
+
+    /// A session for a picture of this format; the one before gives its last reports first.
+    fn open(&mut self, format: SourceFormat) -> Result<(), RunError> {
+        let lead = self.job.plan.live.then(|| TimeDelta::from_ms(self.job.plan.max_lead_ms));
+        let mut next = Session::new(self.engine, self.backend, format, &self.job.plan.stages, lead)?;
+        if let Some((old, _)) = &mut self.session {
+            old.end_video();
+            old.end_audio();
+            self.report_all()?;
+            if let Some((old, _)) = &self.session {
+                self.before = sum(self.before, old.counters());
+                self.before.align.jumps += 1;
+                next.give_ids_from(self.before.objects);
+            }
+        } else {
+            self.observer.header(&Header {
+                schema: SCHEMA,
+                source: self.job.input.name(),
+                width: format.width,
+                height: format.height,
+                engine: self.engine.manifest.name.clone(),
+                backend: self.backend.name().to_owned(),
+                latency_ms: next.latency().as_ms_f64(),
+            })?;
+        }
+        self.session = Some((next, format));
+        Ok(())
+    }
+
+    fn take_sound(&mut self, item: AudioItem) {
+        let Some((session, _)) = &mut self.session else { return };
+        match item {
+            AudioItem::Gap { until } => session.audio_silent_until(until),
+            AudioItem::Sound { start, discont, buffer } => {
+                let Ok(map) = buffer.map_readable() else { return };
+                self.samples.clear();
+                self.samples.extend(map.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+                session.push_audio(AudioWindow { start, samples: &self.samples, discont });
+            }
+        }
+    }
+
+    fn report_all(&mut self) -> Result<(), RunError> {
+        let Some((session, _)) = &mut self.session else { return Ok(()) };
+        loop {
+            let began = Instant::now();
+            let Some(report) = session.pull()? else {
+                self.outcome.busy += began.elapsed();
+                return Ok(());
+            };
+            self.outcome.busy += began.elapsed();
+            if let Some(board) = &self.shared.board {
+                board.post(&report);
+            }
+            self.observer.report(&report)?;
+            self.outcome.slots += 1;
+            self.outcome.on_screen += u64::from(report.voice == Voice::OnScreen);
+            self.outcome.off_screen += u64::from(report.voice == Voice::OffScreen);
+            self.shared.at.store(report.start.ns(), Ordering::Relaxed);
+            self.shared.slots.store(self.outcome.slots, Ordering::Relaxed);
+            // The picture of this slot is the last that had come by its middle.
+            let middle = report.start + TimeDelta::from_ns(SLOT.ns().div_euclid(2));
+            let mut arrival = None;
+            while self.arrivals.front().is_some_and(|(pts, _)| *pts <= middle) {
+                arrival = self.arrivals.pop_front();
+            }
+            if let Some((_, at)) = arrival {
+                self.outcome
+                    .latency
+                    .push(TimeDelta::from_ns(i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX)));
+            }
+        }
+    }
+}
+
+/// The account of one session after another.
+fn sum(a: SessionCounters, b: SessionCounters) -> SessionCounters {
+    let mut s = b;
+    s.align.slots += a.align.slots;
+    s.align.repeated += a.align.repeated;
+    s.align.unused += a.align.unused;
+    s.align.late += a.align.late;
+    s.align.jumps += a.align.jumps;
+    s.align.audio.gaps += a.align.audio.gaps;
+    s.align.audio.silence_samples += a.align.audio.silence_samples;
+    s.align.audio.overlap_samples += a.align.audio.overlap_samples;
+    s.align.audio.skew_samples += a.align.audio.skew_samples;
+    s.failed += a.failed;
+    s.cut_off += a.cut_off;
+    // Ids go on from one session to the next.
+    s.objects = a.objects.max(b.objects);
+    s
+}

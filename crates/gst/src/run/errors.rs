@@ -1,0 +1,106 @@
+//! GStreamer's messages as errors in the user's words.
+
+use crate::error::RunError;
+use crate::source::INSTALL;
+use gst::prelude::*;
+use seehear::time::Timestamp;
+use std::path::PathBuf;
+
+/// What went wrong so far; the cause is often told before or after the error itself.
+pub(super) struct Trouble {
+    input: String,
+    output: Option<PathBuf>,
+    /// Descriptions of decoders that are not installed.
+    missing: Vec<String>,
+    /// The last warning.
+    warning: Option<String>,
+}
+
+impl Trouble {
+    pub(super) fn new(input: String, output: Option<PathBuf>) -> Self {
+        Self { input, output, missing: Vec::new(), warning: None }
+    }
+
+    /// Remembers what a message says.
+    pub(super) fn note(&mut self, message: &gst::MessageRef) {
+        match message.view() {
+            gst::MessageView::Element(e) => {
+                if let Some(s) = e.structure().filter(|s| s.name() == "missing-plugin") {
+                    let name = s.get::<String>("name").or_else(|_| s.get::<String>("detail"));
+                    self.missing.push(name.unwrap_or_else(|_| "a decoder".to_owned()));
+                }
+            }
+            gst::MessageView::Warning(w) => self.warning = Some(w.error().to_string()),
+            _ => {}
+        }
+    }
+
+    /// The error for a stream that the input does not have.
+    pub(super) fn missing(&self, stream: &'static str) -> RunError {
+        if self.missing.is_empty() {
+            let hint = match stream {
+                "audio" => ": record or mux the sound in, or check that the right file was chosen",
+                _ => "; is it a sound file?",
+            };
+            RunError::NoStream { input: self.input.clone(), stream, hint: hint.to_owned() }
+        } else {
+            self.no_decoder()
+        }
+    }
+
+    fn no_decoder(&self) -> RunError {
+        let why = format!("this machine has no {}; {INSTALL}, or convert the file", self.missing.join(" and no "));
+        RunError::Input { input: self.input.clone(), why }
+    }
+
+    /// The error for GStreamer's own.
+    pub(super) fn error(&self, message: Option<&gst::message::Error>, at: Option<Timestamp>) -> RunError {
+        let input = self.input.clone();
+        if !self.missing.is_empty() {
+            return self.no_decoder();
+        }
+        let Some(message) = message else {
+            let why = self.warning.clone().unwrap_or_else(|| "the pipeline did not start".to_owned());
+            return RunError::Input { input, why };
+        };
+        let error = message.error();
+        let debug = message.debug().map(|d| d.to_string()).unwrap_or_default();
+        let from_sink = message.src().is_some_and(|s| s.type_().name() == "GstFileSink");
+        if from_sink && let Some(path) = &self.output {
+            let full = error.matches(gst::ResourceError::NoSpaceLeft) || debug.contains("No space left");
+            let why = if full {
+                "the disk is full: free some space or choose another disk (nothing was left behind)".to_owned()
+            } else {
+                format!("can't be written: {error}")
+            };
+            return RunError::Output { path: path.clone(), why };
+        }
+        let why = explain(&error, &debug);
+        match at {
+            Some(at) => RunError::Broken { input, at, why },
+            None => RunError::Input { input, why },
+        }
+    }
+}
+
+fn explain(error: &gst::glib::Error, debug: &str) -> String {
+    let remedy = if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
+        "this is no picture-and-sound file that GStreamer knows; check it with a player"
+    } else if error.matches(gst::StreamError::Demux) || error.matches(gst::StreamError::Format) {
+        "the file is truncated or corrupt; copy it again, or mend it with `ffmpeg -i FILE -c copy OUT`"
+    } else if error.matches(gst::StreamError::Decode) {
+        "its data is corrupt here, or the codec is not supported; converting the file may help"
+    } else if error.matches(gst::ResourceError::NotFound) || error.matches(gst::ResourceError::OpenRead) {
+        "it can't be opened; check the name, the network and the permissions"
+    } else if error.matches(gst::ResourceError::Busy) {
+        "the device is in use by another program; close that one"
+    } else {
+        "see GST_DEBUG=3 for what GStreamer says"
+    };
+    // The last line of the debug text is the element's own reason, where it gives one.
+    let detail = debug.lines().last().map(str::trim).filter(|l| !l.is_empty() && !l.contains("():"));
+    match detail {
+        Some(detail) => format!("{} ({detail}): {remedy}", error.message().trim_end_matches('.')),
+        None => format!("{}: {remedy}", error.message().trim_end_matches('.')),
+    }
+}

@@ -1,0 +1,131 @@
+//! A/V offset: where the curve of agreement over time shifts has its peak.
+//!
+//! **Sign: > 0 means that the sound is late** (lags the picture). The curve is the highest mean score in the picture at
+//! every shift, forgotten over some ten seconds; its peak is refined below a slot by a parabola; the height of the peak
+//! over the curve's median says how sure it is (SyncNet's confidence, Chung & Zisserman 2016, on calibrated scores).
+
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few dozen offsets")]
+
+use crate::attention::{OFFSETS, REACH};
+use crate::net::ScoreSpec;
+use crate::peaks::vertex;
+use crate::time::{SLOT, TimeDelta};
+
+/// Slots over which the curve is forgotten: ten seconds.
+const MEMORY_SLOTS: f32 = 250.0;
+/// Slots of sound before an offset is told at all: two seconds.
+const FEWEST_SLOTS: u32 = 50;
+
+/// An estimated offset between sound and picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AvOffset {
+    /// > 0: the sound is late.
+    pub offset: TimeDelta,
+    /// 0: nothing to go by; 1: sure.
+    pub confidence: f32,
+}
+
+/// The offset stage: push the curve of every slot with a voice, pull the estimate.
+#[derive(Debug)]
+pub struct OffsetEstimator {
+    curve: [f32; OFFSETS],
+    seen: u32,
+    zero_ms: f32,
+    nothing: f32,
+    sure: f32,
+}
+
+impl OffsetEstimator {
+    /// For an engine whose scores read so.
+    #[must_use]
+    pub fn new(score: &ScoreSpec) -> Self {
+        Self { curve: [0.0; OFFSETS], seen: 0, zero_ms: score.zero_ms, nothing: score.nothing, sure: score.sure }
+    }
+
+    /// Takes the highest mean score in the picture at every shift.
+    pub fn push(&mut self, curve: &[f32; OFFSETS]) {
+        self.seen = self.seen.saturating_add(1);
+        let gain = 1.0 / (self.seen as f32).min(MEMORY_SLOTS);
+        for (mean, c) in self.curve.iter_mut().zip(curve) {
+            *mean += gain * (c - *mean);
+        }
+    }
+
+    /// The present estimate; `None` before two seconds of voice.
+    #[must_use]
+    pub fn pull(&self) -> Option<AvOffset> {
+        if self.seen < FEWEST_SLOTS {
+            return None;
+        }
+        let best = (0..OFFSETS).max_by(|&i, &j| self.curve[i].total_cmp(&self.curve[j]))?;
+        let mut sorted = self.curve;
+        sorted.sort_unstable_by(f32::total_cmp);
+        let height = self.curve[best] - sorted[REACH];
+        let part = if best > 0 && best + 1 < OFFSETS {
+            vertex(self.curve[best - 1], self.curve[best], self.curve[best + 1])
+        } else {
+            0.0
+        };
+        let slots = best as f32 - REACH as f32 + part;
+        let ns = f64::from(slots) * SLOT.ns() as f64 - f64::from(self.zero_ms) * 1e6;
+        Some(AvOffset {
+            offset: TimeDelta::from_ns(ns.round() as i64),
+            confidence: ((height - self.nothing) / (self.sure - self.nothing)).clamp(0.0, 1.0),
+        })
+    }
+
+    /// None: the estimate is of the past.
+    #[must_use]
+    pub fn latency(&self) -> TimeDelta {
+        TimeDelta::ZERO
+    }
+
+    /// Forgets the curve.
+    pub fn reset(&mut self) {
+        self.curve = [0.0; OFFSETS];
+        self.seen = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimator() -> OffsetEstimator {
+        OffsetEstimator::new(&ScoreSpec {
+            scale: 20.0,
+            zero_ms: 20.0,
+            spread_ms: 40.0,
+            sure: 0.1,
+            nothing: 0.04,
+            slope: 1.0,
+            bias: 0.0,
+        })
+    }
+
+    #[test]
+    fn the_peak_is_found_between_the_slots_and_the_engines_zero_taken_off() {
+        let mut e = estimator();
+        let mut curve = [0.1; OFFSETS];
+        for (j, c) in curve.iter_mut().enumerate() {
+            let d = j as f32 - (REACH as f32 + 3.25);
+            *c += (0.2 - 0.02 * d * d).max(0.0);
+        }
+        for _ in 0..60 {
+            e.push(&curve);
+        }
+        let got = e.pull().unwrap();
+        assert!((got.offset.as_ms_f64() - (3.25 * 40.0 - 20.0)).abs() < 1.0, "{:?}", got.offset);
+        assert!(got.confidence > 0.99);
+    }
+
+    #[test]
+    fn a_flat_curve_is_no_evidence_and_the_beginning_is_silent() {
+        let mut e = estimator();
+        for i in 0..60 {
+            assert_eq!(e.pull().is_some(), i >= 50);
+            e.push(&[0.1; OFFSETS]);
+        }
+        assert!(e.pull().unwrap().confidence < 1e-6);
+    }
+}

@@ -1,0 +1,396 @@
+//! The session: the one loop that calls the stages, in the order a frame meets them.
+//!
+//! ```text
+//! push_frame ─┐                ┌─ VideoEmbedder ─┐
+//!             ├─ Aligner ── slot                  ├─ Attention ─ PeakPicker ─ Tracker ─ SpeakingDecider ─▶ pull
+//! push_audio ─┘                └─ AudioEmbedder ─┘        └─ OffsetEstimator
+//!                                 VoiceActivity
+//! ```
+//!
+//! Everything is causal: a report never changes, and it is given [`Session::latency`] after its slot begins. After
+//! the first slots nothing allocates.
+
+use crate::align::{AlignCounters, Aligner, AvWindow, SLOT_SAMPLES, Want};
+use crate::asd::{Speaker, SpeakingConfig, SpeakingDecider, Voice};
+use crate::attention::{Attention, AttentionConfig, AttentionMap};
+use crate::audio::AudioWindow;
+use crate::av_offset::{AvOffset, OffsetEstimator};
+use crate::embed::{AudioEmbedder, VideoEmbedder};
+use crate::frame::{Frame, Luma};
+use crate::geometry::MapGeometry;
+use crate::net::{Backend, Engine, NetError};
+use crate::peaks::{PeakConfig, PeakPicker};
+use crate::time::{SLOT, TimeDelta, Timestamp};
+use crate::tracker::{Tracker, TrackerConfig};
+use crate::voice::{VoiceActivity, VoiceConfig};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// So many failed slots in a row end the session: the engine is broken, not the window.
+const FAILURES_IN_A_ROW: u32 = 25;
+/// From this confidence on, the attention follows the measured offset.
+const FOLLOW_CONFIDENCE: f32 = 0.99;
+
+/// Parameters of all stages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionConfig {
+    /// Height of the network's picture, pixels; the engine's own where not given. Larger finds smaller faces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net_height: Option<usize>,
+    /// Attention.
+    pub attention: AttentionConfig,
+    /// Peaks.
+    pub peaks: PeakConfig,
+    /// Tracking.
+    pub tracker: TrackerConfig,
+    /// Voice activity.
+    pub voice: VoiceConfig,
+    /// Speaking.
+    pub speaking: SpeakingConfig,
+}
+
+impl SessionConfig {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    /// Names the field, its value and its range.
+    pub fn validate(&self) -> Result<(), String> {
+        let unit = 0.0..=1.0;
+        let checks = [
+            ("attention.memory_ms", self.attention.memory_ms, 40.0..=20_000.0),
+            ("peaks.min_logit", self.peaks.min_logit, -5.0..=5.0),
+            ("peaks.radius_share", self.peaks.radius_share, unit.clone()),
+            ("tracker.reach_share", self.tracker.reach_share, unit.clone()),
+            ("tracker.smoothing", self.tracker.smoothing, unit.clone()),
+            ("voice.min_dbfs", self.voice.min_dbfs, -120.0..=0.0),
+            ("voice.above_floor_db", self.voice.above_floor_db, 0.0..=60.0),
+            ("voice.floor_rise_db_per_s", self.voice.floor_rise_db_per_s, 0.0..=60.0),
+            ("speaking.on_probability", self.speaking.on_probability, unit.clone()),
+            ("speaking.off_probability", self.speaking.off_probability, unit),
+        ];
+        for (name, value, range) in checks {
+            if !range.contains(&value) {
+                return Err(format!("{name} = {value} is out of range ({} to {})", range.start(), range.end()));
+            }
+        }
+        let times = [
+            ("tracker.confirm_ms", self.tracker.confirm_ms),
+            ("tracker.lost_after_ms", self.tracker.lost_after_ms),
+            ("tracker.forget_after_ms", self.tracker.forget_after_ms),
+            ("voice.hold_ms", self.voice.hold_ms),
+            ("speaking.on_ms", self.speaking.on_ms),
+            ("speaking.off_ms", self.speaking.off_ms),
+            ("speaking.off_screen_after_ms", self.speaking.off_screen_after_ms),
+            ("speaking.still_after_ms", self.speaking.still_after_ms),
+        ];
+        for (name, ms) in times {
+            if !(0..=600_000).contains(&ms) {
+                return Err(format!("{name} = {ms} is out of range (0 to 600000)"));
+            }
+        }
+        if let Some(h) = self.net_height
+            && !(32..=2160).contains(&h)
+        {
+            return Err(format!("net_height = {h} is out of range (32 to 2160)"));
+        }
+        Ok(())
+    }
+}
+
+/// Size and shape of the source picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SourceFormat {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Width of a pixel over its height.
+    pub pixel_aspect: f64,
+}
+
+/// What the session says of one slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// When the slot begins, running time.
+    pub start: Timestamp,
+    /// The objects and whether they speak.
+    pub speakers: &'a [Speaker],
+    /// What the sound is.
+    pub voice: Voice,
+    /// The offset between sound and picture, once there is an estimate.
+    pub offset: Option<AvOffset>,
+    /// The attention behind it.
+    pub map: AttentionMap<'a>,
+}
+
+/// What the session did, for the summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCounters {
+    /// The aligner's account.
+    pub align: AlignCounters,
+    /// Slots whose network run failed; they count as "can't tell".
+    pub failed: u64,
+    /// Slots that a jump of the programme cut off before their answer.
+    pub cut_off: u64,
+    /// Ids given to objects.
+    pub objects: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    start: Timestamp,
+    voiced: bool,
+    moved: bool,
+}
+
+/// All stages after alignment.
+#[derive(Debug)]
+struct Stages {
+    video: VideoEmbedder,
+    audio: AudioEmbedder,
+    voice: VoiceActivity,
+    attention: Attention,
+    peaks: PeakPicker,
+    tracker: Tracker,
+    decider: SpeakingDecider,
+    offset: OffsetEstimator,
+    /// Slots that wait for their sound vector.
+    waiting: VecDeque<Slot>,
+    empty_map: Vec<f32>,
+    empty_sound: Vec<f32>,
+    failed: u64,
+    failed_in_a_row: u32,
+    cut_off: u64,
+}
+
+/// A session over one source.
+#[derive(Debug)]
+pub struct Session<P> {
+    aligner: Aligner<P>,
+    stages: Stages,
+    ended: (bool, bool),
+}
+
+impl<P: Luma> Session<P> {
+    /// Opens the engine for a source. `max_lead`: see [`Aligner::new`].
+    ///
+    /// # Errors
+    /// When a network can't be opened.
+    pub fn new(
+        engine: &Engine,
+        backend: &dyn Backend,
+        source: SourceFormat,
+        config: &SessionConfig,
+        max_lead: Option<TimeDelta>,
+    ) -> Result<Self, NetError> {
+        let m = &engine.manifest;
+        let size = (source.width, source.height);
+        let video = VideoEmbedder::new(engine, backend, size, source.pixel_aspect, config.net_height)?;
+        let audio = AudioEmbedder::new(engine, backend)?;
+        let geometry = video.geometry();
+        Ok(Self {
+            aligner: Aligner::new(max_lead),
+            stages: Stages {
+                attention: Attention::new(&config.attention, &m.score, geometry, m.dim),
+                peaks: PeakPicker::new(&config.peaks, geometry.cells()),
+                tracker: Tracker::new(&config.tracker),
+                decider: SpeakingDecider::new(&config.speaking, &m.score),
+                offset: OffsetEstimator::new(&m.score),
+                voice: VoiceActivity::new(&config.voice),
+                waiting: VecDeque::with_capacity(64),
+                empty_map: vec![0.0; m.dim * geometry.cells()],
+                empty_sound: vec![0.0; m.dim],
+                video,
+                audio,
+                failed: 0,
+                failed_in_a_row: 0,
+                cut_off: 0,
+            },
+            ended: (false, false),
+        })
+    }
+
+    /// Takes a frame; see [`Aligner::push_frame`].
+    pub fn push_frame(&mut self, frame: Frame<P>) {
+        self.aligner.push_frame(frame);
+    }
+
+    /// Takes sound; see [`Aligner::push_audio`].
+    pub fn push_audio(&mut self, window: AudioWindow<'_>) {
+        self.aligner.push_audio(window);
+    }
+
+    /// The source says that there is no sound up to `until`.
+    pub fn audio_silent_until(&mut self, until: Timestamp) {
+        self.aligner.audio_silent_until(until);
+    }
+
+    /// No more frames will come.
+    pub fn end_video(&mut self) {
+        self.aligner.end_video();
+        self.ended.0 = true;
+    }
+
+    /// No more sound will come.
+    pub fn end_audio(&mut self) {
+        self.aligner.end_audio();
+        self.ended.1 = true;
+    }
+
+    /// Which stream the next report waits for.
+    #[must_use]
+    pub fn want(&self) -> Want {
+        self.aligner.want()
+    }
+
+    /// The next report, or `None` until more has been pushed. After both ends the last slots come out.
+    ///
+    /// # Errors
+    /// When the engine fails for a second on end; single failures are counted and passed over.
+    pub fn pull(&mut self) -> Result<Option<Report<'_>>, NetError> {
+        while !self.stages.ready() {
+            if let Some(window) = self.aligner.pull() {
+                self.stages.step(window)?;
+            } else if self.ended == (true, true) && !self.stages.waiting.is_empty() {
+                self.stages.step_past_the_end()?;
+            } else {
+                return Ok(None);
+            }
+        }
+        Ok(self.stages.finish_slot())
+    }
+
+    /// From the start of a slot to its report, in stream time: what must have arrived before it can be told.
+    #[must_use]
+    pub fn latency(&self) -> TimeDelta {
+        self.aligner.latency() + self.stages.latency()
+    }
+
+    /// The map's place over the source picture.
+    #[must_use]
+    pub fn geometry(&self) -> MapGeometry {
+        self.stages.video.geometry()
+    }
+
+    /// The next object is number `used + 1`: ids go on from an earlier session of the same run.
+    pub fn give_ids_from(&mut self, used: u64) {
+        self.stages.tracker.give_ids_from(u32::try_from(used).unwrap_or(u32::MAX - 1));
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> SessionCounters {
+        SessionCounters {
+            align: self.aligner.counters(),
+            failed: self.stages.failed,
+            cut_off: self.stages.cut_off,
+            objects: u64::from(self.stages.tracker.ids_given()),
+        }
+    }
+
+    /// Forgets the stream (after a seek, say); counters and ids go on.
+    pub fn reset(&mut self) {
+        self.aligner.reset();
+        self.stages.reset();
+        self.ended = (false, false);
+    }
+}
+
+impl Stages {
+    fn step<P: Luma>(&mut self, window: AvWindow<'_, P>) -> Result<(), NetError> {
+        if window.discont {
+            self.cut_off += self.waiting.len() as u64;
+            self.reset();
+        }
+        let video = self.video.push(window.picture);
+        self.voice.push(window.samples);
+        let voiced = self.voice.pull().unwrap_or(false) && !window.sound_lost;
+        self.waiting.push_back(Slot { start: window.start, voiced, moved: self.video.moved() });
+        let audio = self.audio.push(window.samples);
+        self.hand_on(video, audio)
+    }
+
+    /// After the end of the stream: the last picture stays and the sound is silence, until every slot has its answer.
+    fn step_past_the_end(&mut self) -> Result<(), NetError> {
+        let video = self.video.repeat();
+        let audio = self.audio.push(&[0.0; SLOT_SAMPLES]);
+        self.hand_on(video, audio)
+    }
+
+    fn hand_on(&mut self, video: Result<bool, NetError>, audio: Result<bool, NetError>) -> Result<(), NetError> {
+        let mut failure = None;
+        // A failed run leaves its slot empty (no agreement anywhere), so that the slots after it stay in step.
+        match video {
+            Ok(false) => {}
+            Ok(true) => self.attention.push_map(self.video.pull().unwrap_or(&self.empty_map)),
+            Err(e) => {
+                self.attention.push_map(&self.empty_map);
+                failure = Some(e);
+            }
+        }
+        match audio {
+            Ok(false) => {}
+            Ok(true) => self.attention.push_sound(self.audio.pull().unwrap_or(&self.empty_sound)),
+            Err(e) => {
+                self.attention.push_sound(&self.empty_sound);
+                failure = Some(e);
+            }
+        }
+        let Some(error) = failure else {
+            self.failed_in_a_row = 0;
+            return Ok(());
+        };
+        self.failed += 1;
+        self.failed_in_a_row += 1;
+        if self.failed_in_a_row >= FAILURES_IN_A_ROW { Err(error) } else { Ok(()) }
+    }
+
+    fn ready(&self) -> bool {
+        !self.waiting.is_empty() && self.attention.ready()
+    }
+
+    fn finish_slot(&mut self) -> Option<Report<'_>> {
+        let slot = self.waiting.pop_front()?;
+        self.attention.advance()?;
+        if slot.voiced {
+            self.offset.push(self.attention.offset_curve());
+        }
+        let offset = self.offset.pull();
+        if let Some(o) = offset
+            && o.confidence >= FOLLOW_CONFIDENCE
+        {
+            self.attention.set_offset(o.offset);
+        }
+        let map = self.attention.map(slot.start);
+        self.peaks.push(&map);
+        self.tracker.push(self.peaks.pull()?, &map);
+        self.decider.push(self.tracker.pull()?, slot.voiced, slot.moved);
+        let (speakers, voice) = self.decider.pull()?;
+        Some(Report { start: slot.start, speakers, voice, offset, map })
+    }
+
+    fn latency(&self) -> TimeDelta {
+        self.video.latency().max(self.audio.latency())
+    }
+
+    fn reset(&mut self) {
+        self.video.reset();
+        self.audio.reset();
+        self.voice.reset();
+        self.attention.reset();
+        self.peaks.reset();
+        self.tracker.reset();
+        self.decider.reset();
+        self.offset.reset();
+        self.waiting.clear();
+    }
+}
+
+/// The algorithmic latency of any session with this engine, without opening it.
+#[must_use]
+pub fn declared_latency(engine: &Engine) -> TimeDelta {
+    let m = &engine.manifest;
+    let slots = (m.video.slots.div_euclid(2)).max(m.audio.context_slots + 1);
+    SLOT * (1 + i64::try_from(slots).unwrap_or(i64::MAX))
+}
