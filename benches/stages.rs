@@ -1,1 +1,76 @@
-fn main() {}
+//! One benchmark per stage of the core, at the sizes of a 720p session with the default engine: `cargo bench`.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a benchmark")]
+
+use divan::{Bencher, black_box};
+use seehear::attention::{Attention, AttentionConfig, AttentionMap};
+use seehear::frame::{GreyImage, Luma};
+use seehear::geometry::MapGeometry;
+use seehear::mel::LogMel;
+use seehear::net::{MelSpec, ScoreSpec};
+use seehear::overlay::{Mark, draw_mark};
+use seehear::peaks::{PeakConfig, PeakPicker};
+use seehear::reduce::Reducer;
+use seehear::time::Timestamp;
+use seehear::tracker::{Tracker, TrackerConfig};
+
+fn main() {
+    divan::main();
+}
+
+const GEOMETRY: MapGeometry = MapGeometry { cols: 21, rows: 12, width: 1280, height: 720 };
+const SCORE: ScoreSpec =
+    ScoreSpec { scale: 28.6, zero_ms: 0.0, spread_ms: 60.0, sure: 0.1, nothing: 0.04, slope: 2.0, bias: -2.6 };
+
+fn wave(n: usize) -> Vec<f32> {
+    (0..n).map(|i| (i as f32 * 0.37).sin()).collect()
+}
+
+#[divan::bench(args = [(1280, 720), (1920, 1080)])]
+fn reduce(bencher: Bencher<'_, '_>, (width, height): (u32, u32)) {
+    let picture = GreyImage { data: (0..width * height).map(|i| (i * 31) as u8).collect(), width, height };
+    let mut reducer = Reducer::new(336, 192);
+    let mut out = vec![0; 336 * 192];
+    bencher.bench_local(|| reducer.reduce(black_box(&picture).luma(), &mut out));
+}
+
+#[divan::bench]
+fn log_mel_slot(bencher: Bencher<'_, '_>) {
+    let mut mel = LogMel::new(&MelSpec { mels: 64, low_hz: 60.0, high_hz: 7600.0 });
+    let slot = wave(640);
+    bencher.bench_local(|| {
+        mel.push(black_box(&slot));
+        while let Some(frame) = mel.pull() {
+            black_box(frame);
+        }
+    });
+}
+
+#[divan::bench]
+fn attention_slot(bencher: Bencher<'_, '_>) {
+    let mut attention = Attention::new(&AttentionConfig::default(), &SCORE, GEOMETRY, 128);
+    let (map, sound) = (wave(128 * GEOMETRY.cells()), wave(128));
+    bencher.bench_local(|| {
+        attention.push_map(black_box(&map));
+        attention.push_sound(&sound);
+        attention.pull(Timestamp::ZERO).map(|m| m.logits[0])
+    });
+}
+
+#[divan::bench]
+fn peaks_and_tracker_slot(bencher: Bencher<'_, '_>) {
+    let mut picker = PeakPicker::new(&PeakConfig::default(), GEOMETRY.cells());
+    let mut tracker = Tracker::new(&TrackerConfig::default());
+    let logits: Vec<f32> = wave(GEOMETRY.cells()).iter().map(|x| 2.0 * x).collect();
+    let map = AttentionMap { start: Timestamp::ZERO, logits: &logits, geometry: GEOMETRY };
+    bencher.bench_local(|| {
+        picker.push(black_box(&map));
+        tracker.push(picker.pull().unwrap(), &map);
+        tracker.pull().map(<[_]>::len)
+    });
+}
+
+#[divan::bench]
+fn draw_a_speaker(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| draw_mark(black_box(Mark { id: 3, speaking: true, width: 240, height: 300 }), 3.6));
+}

@@ -257,10 +257,10 @@ impl<P> Aligner<P> {
         }
         self.advance_picture(grid);
         if self.ring.end() < need {
-            // Sound is known to be missing here. With the picture gone stale too, the programme has jumped.
-            let age = grid.centre(self.next) - self.held.as_ref()?.pts;
-            if age > JUMP
-                && let Some(next) = self.pending.front()
+            // Sound is known to be missing here. With no picture for long either, the programme has jumped.
+            let shown = self.held.as_ref()?.pts;
+            if let Some(next) = self.pending.front()
+                && next.pts - shown > JUMP
             {
                 let pts = next.pts;
                 self.counters.jumps += 1;

@@ -22,6 +22,9 @@ pub struct SpeakingConfig {
     pub off_probability: f32,
     /// … for this long, ms.
     pub off_ms: i64,
+    /// An object whose logit is further than this below the strongest one does not begin to speak. Two who really speak
+    /// at once both agree with the sound about as well.
+    pub margin: f32,
     /// A voice that no object has owned for this long is off-screen, ms; until then it is ambiguous.
     pub off_screen_after_ms: i64,
     /// A picture in which nothing has moved for this long shows nobody speaking, and none is asked for, ms.
@@ -35,6 +38,7 @@ impl Default for SpeakingConfig {
             on_ms: 80,
             off_probability: 0.35,
             off_ms: 240,
+            margin: 0.5,
             off_screen_after_ms: 600,
             still_after_ms: 1_000,
         }
@@ -120,6 +124,7 @@ impl SpeakingDecider {
         let frozen = self.still >= self.still_slots;
         self.speakers.clear();
         self.memory.retain(|m| objects.iter().any(|o| o.id == m.id));
+        let strongest = objects.iter().map(|o| o.logit).fold(f32::MIN, f32::max);
         for object in objects {
             let heard = voiced && !frozen;
             let probability = if heard { sigmoid(self.slope * object.logit + self.bias) } else { 0.0 };
@@ -132,7 +137,8 @@ impl SpeakingDecider {
                 (probability < self.config.off_probability, self.off_slots)
             } else {
                 let known = object.state == TrackState::Confirmed;
-                (known && probability >= self.config.on_probability, self.on_slots)
+                let near = object.logit >= strongest - self.config.margin;
+                (known && near && probability >= self.config.on_probability, self.on_slots)
             };
             m.against = if flip { m.against + 1 } else { 0 };
             if m.against >= after {

@@ -37,7 +37,7 @@ pub struct AttentionConfig {
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { memory_ms: 800.0 }
+        Self { memory_ms: 1_200.0 }
     }
 }
 
@@ -67,13 +67,16 @@ pub struct Attention {
     maps_seen: usize,
     sounds_seen: usize,
     done: usize,
-    /// Running means `[offset, cells]`.
-    mean: Vec<f32>,
+    /// Running sums `[offset, cells]`, forgotten exponentially; divided by `weights` they are means.
+    sums: Vec<f32>,
+    /// How much each offset has been seen, 0…1: at the beginning of a stream the far ones have not.
+    weights: [f32; OFFSETS],
     /// ln p(δ).
     log_prior: [f32; OFFSETS],
     zero: f32,
     spread: f32,
     row: Vec<f32>,
+    base: Vec<f32>,
     with_prior: Vec<f32>,
     logits: Vec<f32>,
     peaks: [f32; OFFSETS],
@@ -95,11 +98,13 @@ impl Attention {
             maps_seen: 0,
             sounds_seen: 0,
             done: 0,
-            mean: vec![0.0; OFFSETS * cells],
+            sums: vec![0.0; OFFSETS * cells],
+            weights: [0.0; OFFSETS],
             log_prior: [0.0; OFFSETS],
             zero: score.zero_ms / slot_ms,
             spread: (score.spread_ms / slot_ms).max(0.25),
             row: vec![0.0; cells],
+            base: vec![0.0; cells],
             with_prior: vec![0.0; cells],
             logits: vec![0.0; cells],
             peaks: [0.0; OFFSETS],
@@ -162,9 +167,7 @@ impl Attention {
                 self.accumulate(t, t - back, REACH - back);
             }
         }
-        for (peak, mean) in self.peaks.iter_mut().zip(self.mean.chunks_exact(self.geometry.cells())) {
-            *peak = mean.iter().copied().fold(f32::MIN, f32::max);
-        }
+        self.weigh();
         Some(())
     }
 
@@ -185,8 +188,28 @@ impl Attention {
                 *r += s * m;
             }
         }
-        for (mean, &r) in self.mean[offset * cells..][..cells].iter_mut().zip(&self.row) {
-            *mean += self.gain * (r - *mean);
+        for (sum, &r) in self.sums[offset * cells..][..cells].iter_mut().zip(&self.row) {
+            *sum += self.gain * (r - *sum);
+        }
+        self.weights[offset] += self.gain * (1.0 - self.weights[offset]);
+    }
+
+    /// What a cell scores at any offset whatever: the value of an offset that has not been seen yet. Without it the
+    /// offsets near zero, seen first, would stand out at the beginning of every stream.
+    fn weigh(&mut self) {
+        let cells = self.geometry.cells();
+        self.base.fill(0.0);
+        for sums in self.sums.chunks_exact(cells) {
+            for (b, s) in self.base.iter_mut().zip(sums) {
+                *b += s;
+            }
+        }
+        let weight: f32 = self.weights.iter().sum();
+        for b in &mut self.base {
+            *b /= weight.max(f32::MIN_POSITIVE);
+        }
+        for ((peak, sums), w) in self.peaks.iter_mut().zip(self.sums.chunks_exact(cells)).zip(self.weights) {
+            *peak = sums.iter().zip(&self.base).map(|(s, b)| s + (1.0 - w) * b).fold(f32::MIN, f32::max);
         }
     }
 
@@ -194,11 +217,13 @@ impl Attention {
         let cells = self.geometry.cells();
         self.row.fill(0.0);
         self.with_prior.fill(0.0);
-        for (j, mean) in self.mean.chunks_exact(cells).enumerate() {
+        for (j, sums) in self.sums.chunks_exact(cells).enumerate() {
             let prior = self.log_prior[j].exp();
-            for ((any, with), &m) in self.row.iter_mut().zip(&mut self.with_prior).zip(mean) {
+            let unseen = 1.0 - self.weights[j];
+            let cells = sums.iter().zip(&self.base);
+            for ((any, with), (sum, base)) in self.row.iter_mut().zip(&mut self.with_prior).zip(cells) {
                 // |s·S| stays below the scale (unit vectors), far from overflow.
-                let e = (self.scale * m).exp();
+                let e = (self.scale * (sum + unseen * base)).exp();
                 *any += e;
                 *with += prior * e;
             }
@@ -225,7 +250,8 @@ impl Attention {
         self.maps_seen = 0;
         self.sounds_seen = 0;
         self.done = 0;
-        self.mean.fill(0.0);
+        self.sums.fill(0.0);
+        self.weights = [0.0; OFFSETS];
     }
 
     /// The engine's zero: the offset, in ms, that it answers for material in sync.

@@ -68,6 +68,7 @@ impl SessionConfig {
             ("voice.floor_rise_db_per_s", self.voice.floor_rise_db_per_s, 0.0..=60.0),
             ("speaking.on_probability", self.speaking.on_probability, unit.clone()),
             ("speaking.off_probability", self.speaking.off_probability, unit),
+            ("speaking.margin", self.speaking.margin, 0.0..=10.0),
         ];
         for (name, value, range) in checks {
             if !range.contains(&value) {

@@ -30,6 +30,15 @@ def mix(a: Colour, b: Colour, part: float) -> Colour:
     return tuple(float(x + (y - x) * part) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
+def rounded(points: ArrayLike, rounds: int = 3) -> NDArray[np.float64]:
+    """A closed polygon [N, 2] with its corners cut smooth (Chaikin)."""
+    p = np.asarray(points, np.float64).reshape(-1, 2)
+    for _ in range(rounds):
+        after = np.roll(p, -1, 0)
+        p = np.stack([0.75 * p + 0.25 * after, 0.25 * p + 0.75 * after], 1).reshape(-1, 2)
+    return p
+
+
 class Canvas:
     """Premultiplied float32 BGRA picture covering [u0, u1] x [v0, v1]."""
 

@@ -163,11 +163,11 @@ class Face:
         height, width = frame.shape[:2]
         left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
         right = min(width, int(np.ceil(x0 + self._torso.shape[1] * ratio)))
-        bottom = min(height, int(np.ceil(y0 + self._torso.shape[0] * ratio)))
+        bottom = height  # small people end below the painted torso: its last row goes on down
         if left >= right or top >= bottom:
             return
         matrix = np.array([[ratio, 0, x0 - left], [0, ratio, y0 - top]])
-        layer = cv2.warpAffine(self._torso, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+        layer = cv2.warpAffine(self._torso, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         _over_opaque(frame[top:bottom, left:right], layer)
 
     def _patch(self, layer: NDArray[np.uint8], u0: float, v0: float, u1: float, v1: float) -> _Patch:
@@ -248,7 +248,7 @@ class Face:
             return
         x = np.linspace(-1, 1, 23)
         arch = 1 - x**2
-        corner = -look.smile * 0.09 * x**2 * (0.6 + 0.8 * width) + 0.03 * look.smile
+        corner = look.smile * (0.05 - 0.15 * x**2 * (0.6 + 0.8 * width))
         upper_in = mouth_v - 0.22 * gap * arch**0.8 + corner
         lower_in = mouth_v + 0.78 * gap * arch**0.55 + corner
         inner = np.concatenate([np.stack([x * w * 0.93, upper_in], 1), np.stack([x * w * 0.93, lower_in], 1)[::-1]])
@@ -266,7 +266,7 @@ class Face:
             patch.polygon(top_lip, shade(red, 0.82))
             patch.polygon(low_lip, red)
             gleam = np.stack([x[6:-6] * w * 0.7, (lower_in + 0.45 * plump * arch)[6:-6]], 1)
-            patch.line(gleam, 0.25 * plump, mix(red, (235, 235, 255), 0.30))
+            patch.line(gleam, 0.25 * plump, mix(red, (235, 235, 255), 0.16))
         if gap > 0.012:
             self._cavity(patch, inner, x, w, upper_in, lower_in, gap, tongue)
             if not lips:
@@ -295,11 +295,15 @@ class Face:
                 shine = 255 * look.teeth * (0.6 + 0.4 * self._light)
                 white: Colour = (shine * 0.93, shine * 0.97, shine)
                 depth = min(0.095, 0.55 * gap)
-                edge = np.stack([x * w * 0.80, upper + depth * (1 - 0.35 * x**2)], 1)
-                patch.polygon(np.concatenate([np.stack([x * w * 0.80, upper - 0.05], 1), edge[::-1]]), white)
+                row = np.linspace(-0.82, 0.82, 15)
+                behind = np.interp(row, x, upper)
+                edge = np.stack([row * w, behind + depth * (1 - 0.3 * row**2)], 1)
+                patch.polygon(np.concatenate([np.stack([row * w, behind - 0.06], 1), edge[::-1]]), white)
                 if gap > 0.16:
-                    low = np.stack([x * w * 0.62, lower - 0.30 * (gap - 0.13)], 1)
-                    patch.polygon(np.concatenate([low, np.stack([x * w * 0.62, lower + 0.05], 1)[::-1]]), shade(white, 0.85))
+                    row = row * 0.8
+                    edge = np.stack([row * w, floor - 0.28 * (gap - 0.14) - 0.02 + 0.03 * row**2], 1)
+                    below = np.stack([row * w, np.full_like(row, floor + 0.1)], 1)
+                    patch.polygon(np.concatenate([edge, below[::-1]]), shade(white, 0.80))
 
     def _robot_mouth(self, patch: _Patch, mouth_v: float, opening: float, width: float) -> None:
         look, level = self.look, max(0.0, opening)

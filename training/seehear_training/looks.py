@@ -79,7 +79,7 @@ class Look:
     jaw_drop: float = 0.55
     """How much of the mouth's opening the chin follows."""
     teeth: float = 0.85
-    smile: float = 0.25
+    smile: float = 0.4
     beard: str = "none"
     glasses: str = "none"
     hat: str = "none"
@@ -138,7 +138,7 @@ class Look:
             lip_red=float(u(0.2, 1.0) if feminine else u(0.05, 0.35)),
             jaw_drop=float(u(0.3, 0.8)),
             teeth=float(u(0.6, 0.95)),
-            smile=float(u(-0.2, 0.6)),
+            smile=float(u(0.1, 0.9)),
             beard="none" if feminine else masculine_beard,
             glasses=GLASSES[int(rng.choice(len(GLASSES), p=[0.72, 0.12, 0.12, 0.04]))],
             hat=HATS[int(rng.choice(len(HATS), p=[0.84, 0.06, 0.06, 0.04]))],

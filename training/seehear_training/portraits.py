@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import Canvas, mix, noise, shade
+from .canvas import Canvas, mix, noise, rounded, shade
 from .looks import Colour, Look
 
 HEAD_BOX = (-1.75, -2.3, 1.75, 2.0)
@@ -205,7 +205,7 @@ def _hair_behind(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     else:
         length = 1.75 if look.hair_style == "long" else a * 0.78
         side = np.array([(1.0, -a * 0.7), (1.22, -0.2), (1.27, 0.4), (1.22, length * 0.8), (1.02, length), (0.5, length * 1.03)])
-        canvas.paint(canvas.polygon_mask(np.concatenate([side, side[::-1] * (-1, 1)]), 0.02), dark)
+        canvas.paint(canvas.polygon_mask(rounded(np.concatenate([side, side[::-1] * (-1, 1)])), 0.02), dark)
     _finish_hair(canvas, look, rng)
 
 
@@ -250,7 +250,7 @@ def _hair(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     elif style in ("long", "bob"):
         line_v = receding - 0.12 + 0.75 * np.abs(x) ** 1.7
     else:
-        line_v = receding + 0.10 * x**2 + ragged * (2.0 if style == "short" else 0.7)
+        line_v = receding + 0.10 * x**2 + ragged * (1.2 if style == "short" else 0.7)
     line = np.stack([x * (0.97 - 0.05 * temple), np.maximum(line_v, line_v + (sides - line_v) * temple)], 1)
     canvas.paint(canvas.polygon_mask(_cap(look, thick, sides, line), 0.012), hair)
     if style == "curly":
@@ -260,9 +260,9 @@ def _hair(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     if style in ("long", "bob"):
         end = 1.55 if style == "long" else a * 0.72
         for side in (-1, 1):
-            lock = [(0.55, -a * 0.92), (0.93, -a * 0.55), (0.90, 0.1), (0.97, 0.6), (0.90, end), (1.20, end + 0.05),
-                    (1.27, 0.5), (1.2, -0.2), (1.05, -a * 0.75)]
-            canvas.paint(canvas.polygon_mask(np.array(lock) * (side, 1), 0.015), hair)
+            lock = [(0.40, -a * 1.00), (0.90, -a * 0.55), (0.90, 0.1), (0.98, 0.6), (0.88, end), (1.18, end + 0.08),
+                    (1.30, 0.7), (1.26, -0.2), (1.17, -a * 0.55), (0.95, -a * 0.93)]
+            canvas.paint(canvas.polygon_mask(rounded(np.array(lock) * (side, 1)), 0.015), hair)
     if style == "bun":
         canvas.paint(canvas.ellipse_mask(0, -a - 0.28, 0.42, 0.36, 0.01), shade(hair, 0.92))
     _finish_hair(canvas, look, rng)
@@ -327,7 +327,7 @@ def _torso(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     slope = np.stack([0.50 + (1.75 * broad) * x, a + 0.22 + 0.75 * x**1.6 - 0.10 * np.sin(np.pi * x)], 1)
     body = np.concatenate([slope, [(2.35 * broad, a + 1.6), (2.4 * broad, 4.6)], [(-2.4 * broad, 4.6), (-2.35 * broad, a + 1.6)],
                            (slope * (-1, 1))[::-1]])
-    cloth = canvas.polygon_mask(body, 0.008)
+    cloth = canvas.polygon_mask(rounded(body, 2), 0.008)
     canvas.paint(cloth, look.top)
     if look.top_style == 2 and look.kind in ("human", "cartoon"):
         shirt: Colour = (235, 232, 228)
@@ -352,7 +352,7 @@ def _torso(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
                                  max(0.5, canvas.scale * 0.05))
         u, v = canvas.grid()
         round_off = 1 - 0.10 * np.clip(np.abs(u) - 1.2, 0, 2) + 0.10 * look.light_x * u / 2 - 0.05 * np.clip(v - a - 0.6, 0, 3)
-        canvas.multiply(np.clip(round_off + 0.07 * look.contrast * folds, 0.3, 1.5).astype(np.float32), cloth)
+        canvas.multiply(np.clip(round_off + 0.035 * look.contrast * folds, 0.3, 1.5).astype(np.float32), cloth)
 
 
 def _robot(canvas: Canvas, look: Look) -> None:

@@ -66,6 +66,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(32..=2160))]
     net_height: Option<u16>,
 
+    /// Take what can be read of a truncated or corrupt file, instead of refusing it
+    #[arg(long)]
+    salvage: bool,
+
     /// Stop after this much of the input, seconds
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     duration: Option<f64>,
@@ -151,7 +155,15 @@ fn job(args: &Args) -> anyhow::Result<Job> {
         plan.stages.net_height = Some(usize::from(h));
     }
     let values: BTreeMap<String, String> = args.values.iter().cloned().collect();
-    Ok(Job { input, plan, values, output: args.output.clone(), display: args.display, heatmap: args.heatmap })
+    Ok(Job {
+        input,
+        plan,
+        values,
+        output: args.output.clone(),
+        display: args.display,
+        heatmap: args.heatmap,
+        salvage: args.salvage,
+    })
 }
 
 /// Who spoke when, for people.

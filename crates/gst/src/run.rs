@@ -25,7 +25,7 @@ use gst::prelude::*;
 use seehear::events::{Header, Summary};
 use seehear::net::{Backend, Engine};
 use seehear::session::Report;
-use seehear::time::{TimeDelta, Timestamp};
+use seehear::time::{SLOT, TimeDelta, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -81,6 +81,15 @@ pub struct Job {
     pub display: bool,
     /// Draw the heat map.
     pub heatmap: bool,
+    /// Take what can be read of a damaged file; otherwise damage is an error.
+    pub salvage: bool,
+}
+
+impl Job {
+    /// Damage ends the run: of a file, unless the user wants what is left of it. A live source has its losses.
+    fn strict(&self) -> bool {
+        !self.plan.live && !self.salvage
+    }
 }
 
 /// Runs a job to the end of its input, or until `stop` is set (the outputs are then whole up to there).
@@ -133,6 +142,10 @@ struct Shared {
     slots: AtomicU64,
     /// The analysis ended before its streams did: it failed, or its reader went away.
     gave_up: AtomicBool,
+    /// Pictures that the decoder says are corrupt, once a whole one had come.
+    corrupt: AtomicU64,
+    /// Running time of the first of them, ns.
+    corrupt_at: AtomicI64,
 }
 
 /// A pipeline ready to play.
@@ -162,6 +175,8 @@ impl Built {
             at: AtomicI64::new(i64::MIN),
             slots: AtomicU64::new(0),
             gave_up: AtomicBool::new(false),
+            corrupt: AtomicU64::new(0),
+            corrupt_at: AtomicI64::new(0),
         });
 
         let video_in = queue(gst::ClockTime::ZERO, 4)?;
@@ -212,6 +227,9 @@ impl Built {
             overlay = Some(element);
         }
 
+        if job.strict() {
+            be_strict(&pipeline);
+        }
         let pad = |e: &gst::Element| e.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"));
         let targets = Targets { video: pad(&video_in)?, audio: pad(&audio_in)? };
         let gates = [pad(&video_tee)?, pad(&audio_tee)?];
@@ -250,14 +268,41 @@ impl Built {
                 board.finish();
             }
             let stopped = self.pipeline.set_state(gst::State::Null);
-            let interrupted = watched?;
+            let watched = watched?;
             let outcome = outcome?;
             stopped.map_err(|e| setup(&format!("the pipeline did not stop: {e}")))?;
-            Ok(self.summary(job, engine, outcome, started.elapsed(), interrupted))
+            if job.strict() && !watched.interrupted {
+                self.whole(job, &watched, &outcome)?;
+            }
+            Ok(self.summary(job, engine, outcome, started.elapsed(), watched.interrupted))
         })
     }
 
-    /// Watches the pipeline to its end; true if it was interrupted.
+    /// Whether the file was whole, now that it has been read to its end.
+    fn whole(&self, job: &Job, watched: &Watched, outcome: &Outcome) -> Result<(), RunError> {
+        const REMEDY: &str = "copy or record the file again, or take what can be read with --salvage";
+        let broken = |at, why| Err(RunError::Broken { input: job.input.name(), at, why });
+        let corrupt = self.shared.corrupt.load(Ordering::Relaxed);
+        if corrupt > 0 {
+            let at = Timestamp::from_ns(self.shared.corrupt_at.load(Ordering::Relaxed));
+            return broken(at, format!("the picture is corrupt from here on ({corrupt} frames); {REMEDY}"));
+        }
+        let reached = TimeDelta::from_ns(SLOT.ns() * i64::try_from(outcome.slots).unwrap_or(0));
+        if let Some(length) = watched.length {
+            let short = length - reached;
+            // Lengths of some containers are estimates, and a stream may begin late.
+            if short > TimeDelta::from_ms(1_000) && short.ns() > length.ns().div_euclid(20) {
+                let why = format!(
+                    "the file ends here, {:.1} s before the length that it declares: it is truncated or corrupt; {REMEDY}",
+                    short.as_s_f64()
+                );
+                return broken(self.at().unwrap_or_default(), why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches the pipeline to its end.
     fn watch(
         &self,
         job: &Job,
@@ -265,7 +310,7 @@ impl Built {
         stop: &AtomicBool,
         started: Instant,
         analysis_done: impl Fn() -> bool,
-    ) -> Result<bool, RunError> {
+    ) -> Result<Watched, RunError> {
         let bus = self.pipeline.bus().ok_or_else(|| setup("a pipeline without a bus"))?;
         let mut trouble = errors::Trouble::new(job.input.name(), self.output.clone());
         let mut length = None;
@@ -310,11 +355,12 @@ impl Built {
                 }
             }
             if length.is_none() && !job.plan.live {
-                length = self.pipeline.query_duration::<gst::ClockTime>();
+                let known = self.pipeline.query_duration::<gst::ClockTime>();
+                length = known.map(|l| TimeDelta::from_ns(i64::try_from(l.nseconds()).unwrap_or(i64::MAX)));
             }
             progress(Progress {
                 at: self.at().unwrap_or_default(),
-                length: length.map(|l| TimeDelta::from_ns(i64::try_from(l.nseconds()).unwrap_or(i64::MAX))),
+                length,
                 slots: self.shared.slots.load(Ordering::Relaxed),
                 wall: started.elapsed(),
             });
@@ -323,7 +369,7 @@ impl Built {
                 stop.store(true, Ordering::Release);
             }
             if eos && analysis_done() {
-                return Ok(stop_asked.is_some());
+                return Ok(Watched { interrupted: stop_asked.is_some(), length });
             }
             if stop.load(Ordering::Acquire) && stop_asked.is_none() {
                 stop_asked = Some(Instant::now());
@@ -374,6 +420,25 @@ impl Built {
         s.off_screen_s = o.off_screen_s();
         s
     }
+}
+
+/// How the pipeline ended.
+struct Watched {
+    interrupted: bool,
+    /// The length that the input declares.
+    length: Option<TimeDelta>,
+}
+
+/// Decoders are to tell of damage, not to hide it.
+fn be_strict(pipeline: &gst::Pipeline) {
+    pipeline.connect_deep_element_added(|_, _, element| {
+        if element.has_property_with_type("max-errors", i32::static_type()) {
+            element.set_property("max-errors", 0_i32);
+        }
+        if element.has_property_with_type("output-corrupt", bool::static_type()) {
+            element.set_property("output-corrupt", true);
+        }
+    });
 }
 
 fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {

@@ -76,7 +76,11 @@ impl Trouble {
             return RunError::Output { path: path.clone(), why };
         }
         let why = explain(&error, &debug);
-        match at {
+        // Decoders run ahead of the analysis: where they are is nearer to the damage.
+        let decoder = message.src().and_then(|s| s.downcast_ref::<gst::Element>());
+        let position = decoder.and_then(|e| e.query_position::<gst::ClockTime>());
+        let position = position.map(|t| Timestamp::from_ns(i64::try_from(t.nseconds()).unwrap_or(0)));
+        match position.filter(|t| *t > Timestamp::ZERO).or(at) {
             Some(at) => RunError::Broken { input, at, why },
             None => RunError::Input { input, why },
         }
@@ -87,9 +91,9 @@ fn explain(error: &gst::glib::Error, debug: &str) -> String {
     let remedy = if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
         "this is no picture-and-sound file that GStreamer knows; check it with a player"
     } else if error.matches(gst::StreamError::Demux) || error.matches(gst::StreamError::Format) {
-        "the file is truncated or corrupt; copy it again, or mend it with `ffmpeg -i FILE -c copy OUT`"
+        "the file is truncated or corrupt; copy or record it again"
     } else if error.matches(gst::StreamError::Decode) {
-        "its data is corrupt here, or the codec is not supported; converting the file may help"
+        "the data is corrupt near here; copy or record the file again, or take what can be read with --salvage"
     } else if error.matches(gst::ResourceError::NotFound) || error.matches(gst::ResourceError::OpenRead) {
         "it can't be opened; check the name, the network and the permissions"
     } else if error.matches(gst::ResourceError::Busy) {

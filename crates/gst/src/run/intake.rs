@@ -8,6 +8,7 @@ use seehear::frame::Frame;
 use seehear::session::SourceFormat;
 use seehear::time::{TimeDelta, Timestamp};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A frame with the format it has.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ fn sink(caps: &gst::Caps, callbacks: AppSinkCallbacks) -> AppSink {
 pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
     let (into, end) = (Arc::clone(shared), Arc::clone(shared));
     let mut known: Option<(gst::Caps, gst_video::VideoInfo)> = None;
+    let mut whole_before = false;
     let callbacks = AppSinkCallbacks::builder()
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
@@ -60,6 +62,12 @@ pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
             }
             let Some((_, info)) = &known else { return Err(gst::FlowError::NotNegotiated) };
             let Some(pts) = running(&sample) else { return Ok(gst::FlowSuccess::Ok) };
+            // A recording cut out of a stream begins with pictures that lack their references: no damage.
+            let corrupt = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
+            whole_before |= !corrupt;
+            if corrupt && whole_before && into.corrupt.fetch_add(1, Ordering::Relaxed) == 0 {
+                into.corrupt_at.store(pts.ns(), Ordering::Relaxed);
+            }
             let duration = buffer.duration().map(delta);
             let Some(picture) = GstPicture::map(buffer, info) else { return Ok(gst::FlowSuccess::Ok) };
             let par = info.par();

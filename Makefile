@@ -1,0 +1,102 @@
+# seehear: `make run` and `make test` set up everything they need on Debian 12, Ubuntu 24.04 and later.
+# What is installed: Debian packages (GStreamer, espeak-ng, ffmpeg), and into .deps/ (ignored by git) ONNX Runtime's
+# shared library, a Python environment and cargo-deny. Removing .deps/ and target/ leaves the checkout as it was cloned.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+INPUT ?= tests/media/demo.mp4
+OUT ?= out
+ARGS ?=
+PYTHON ?= python3
+
+ORT_VERSION := 1.32.0
+DENY_VERSION := 0.20.2
+PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
+  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa \
+  ffmpeg libespeak-ng1 espeak-ng-data python3-venv python3-pip
+
+VENV := .deps/venv
+ORT := .deps/onnxruntime/libonnxruntime.so
+DENY := .deps/cargo/bin/cargo-deny
+SEEHEAR := target/release/seehear
+
+.PHONY: help setup packages run test lint test-rust test-python check deny bench soak demo clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+setup: packages $(ORT) ## install what is missing; quick when nothing is
+
+packages:
+	@missing=(); for p in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' "$$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$$p"); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  echo "installing Debian packages: $${missing[*]}"; \
+	  if ! command -v apt-get >/dev/null; then echo "no apt-get on this machine; install by hand: $${missing[*]}" >&2; exit 1; fi; \
+	  as_root=; if [ "$$(id -u)" != 0 ]; then \
+	    as_root=sudo; command -v sudo >/dev/null || { echo "neither root nor sudo; as root: apt-get install $${missing[*]}" >&2; exit 1; }; fi; \
+	  $$as_root apt-get update -q >/dev/null; \
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}" >/dev/null \
+	    || { echo "apt-get could not install: $${missing[*]}" >&2; exit 1; }; \
+	fi; \
+	command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.92 or newer (rustup)" >&2; exit 1; }
+
+# The CPU library alone, out of the PyPI wheel; nothing of Python is needed to run.
+$(ORT): | packages
+	@echo "fetching ONNX Runtime $(ORT_VERSION)"; mkdir -p $(@D); tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$$tmp" onnxruntime==$(ORT_VERSION) \
+	  || { echo "PyPI has no onnxruntime $(ORT_VERSION) wheel for this machine ($$(uname -m), $$($(PYTHON) -V))" >&2; exit 1; }; \
+	$(PYTHON) -c 'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); n = next(n for n in z.namelist() if n.startswith("onnxruntime/capi/libonnxruntime.so")); open(sys.argv[2], "wb").write(z.read(n))' \
+	  "$$tmp"/onnxruntime-*.whl $@.part; mv $@.part $@
+
+$(VENV)/ready: training/pyproject.toml | packages
+	@echo "making the Python environment"; $(PYTHON) -m venv $(VENV); \
+	$(VENV)/bin/pip install -q --disable-pip-version-check "./training[dev]"; \
+	$(VENV)/bin/pip uninstall -q -y seehear-training; touch $@
+
+$(DENY):
+	@echo "building cargo-deny $(DENY_VERSION) (once, some minutes)"; \
+	cargo install -q --locked --root .deps/cargo --target-dir target/tools cargo-deny@$(DENY_VERSION)
+
+run: setup ## the main job: highlight the active speaker in INPUT (default: the demo clip) into OUT
+	@cargo build -q --release -p seehear-cli
+	@mkdir -p $(OUT); name=$$(basename "$(INPUT)"); name=$${name%.*}; name=$${name//[^A-Za-z0-9._-]/_}; \
+	$(SEEHEAR) run "$(INPUT)" --output "$(OUT)/$$name.seehear.mp4" --events "$(OUT)/$$name.events.jsonl" $(ARGS)
+
+test: setup lint test-rust check test-python deny ## every test, as CI runs it
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy -q --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps --document-private-items
+
+test-rust: setup
+	cargo test --workspace
+
+check: setup
+	cargo run -q -p seehear-cli -- check pipelines/*.toml
+
+test-python: $(VENV)/ready
+	cd training && ../$(VENV)/bin/ruff check . && ../$(VENV)/bin/python -m pytest -q
+
+# Advisories need a database that not every network reaches: `cargo deny check advisories` by hand.
+deny: $(DENY)
+	$(DENY) check bans licenses sources
+
+bench: setup ## speed, latency, cores and memory on this machine; figures of docs/performance.md
+	@cargo build -q --release -p seehear-cli
+	cargo bench -q -p seehear
+	$(SEEHEAR) bench $(ARGS)
+
+soak: setup ## half an hour live: memory and latency at the beginning and at the end
+	@cargo build -q --release -p seehear-cli
+	$(SEEHEAR) bench --soak-minutes 30
+
+demo: $(VENV)/ready ## make the demo clip again
+	cd training && ../$(VENV)/bin/python make_demo.py
+
+clean: ## remove what was built, leave .deps
+	rm -rf target out

@@ -1,0 +1,64 @@
+//! The steady loop allocates nothing: pushing frames and sound, all stages, and writing events.
+//!
+//! The networks here are the tests' own; `crates/nets/tests/allocations.rs` shows the same of the real ones.
+
+#![allow(unsafe_code, clippy::unwrap_used, reason = "a counting allocator")]
+
+mod common;
+
+use common::{Clip, session};
+use seehear::audio::AudioWindow;
+use seehear::events::EventWriter;
+use seehear::time::Timestamp;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches a thread-local integer only.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `alloc` above, so from the system allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn the_steady_loop_allocates_nothing() {
+    let clip = Clip::new(5, 40, (30, 1));
+    let mut s = session(None);
+    // A writer that keeps nothing, as a file's is flushed away.
+    let mut events = EventWriter::new(std::io::sink());
+    let (mut frames, mut told, mut objects, mut after_start) = (clip.frames.into_iter().peekable(), 0, 0, 0);
+    for (k, chunk) in (0_i64..).zip(clip.sound.chunks(480)) {
+        let start = Timestamp::from_ms(30 * k);
+        let before = COUNT.get();
+        while let Some(frame) = frames.next_if(|f| f.pts <= start) {
+            s.push_frame(frame);
+        }
+        s.push_audio(AudioWindow { start, samples: chunk, discont: false });
+        while let Some(report) = s.pull().unwrap() {
+            events.report(&report).unwrap();
+            told += 1;
+            objects += report.speakers.len();
+        }
+        if start > Timestamp::from_ms(2_000) {
+            after_start += COUNT.get() - before;
+        }
+    }
+    assert!(told > 990 && objects > 0, "{told} slots, {objects} objects");
+    assert_eq!(after_start, 0, "allocations in {told} slots");
+}

@@ -1,0 +1,93 @@
+"""Frames and audio to a video file, through ffmpeg.
+
+The sound goes to ffmpeg as a temporary WAV file, the frames through a pipe, so memory stays constant. The result is
+written beside its final name and renamed when whole: an interrupted run leaves no half file that looks like a clip.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import wave
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .speech import SAMPLE_RATE
+
+
+class MediaError(RuntimeError):
+    """ffmpeg is missing or failed; the message carries what it said."""
+
+
+def write_wav(path: Path, audio: NDArray[np.float32], rate_hz: int = SAMPLE_RATE) -> None:
+    """Mono 16-bit WAV; samples beyond -1..1 are clipped."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate_hz)
+        out.writeframes((np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    audio: NDArray[np.float32],
+    size: tuple[int, int],
+    fps: float,
+    *,
+    crf: int = 20,
+    preset: str = "veryfast",
+    audio_rate_hz: int = 48_000,
+    audio_bitrate: str = "96k",
+) -> None:
+    """Write H.264 (yuv420p) and AAC (mono) to `path`, an .mp4 or .mkv.
+
+    `frames` are uint8 BGR [height, width, 3], `size` is (width, height), both even; `audio` is mono at `SAMPLE_RATE`.
+    """
+    width, height = size
+    if path.suffix not in (".mp4", ".mkv"):
+        raise ValueError(f"{path}: expected a name ending in .mp4 or .mkv")
+    if width % 2 or height % 2:
+        raise ValueError(f"{width}x{height}: H.264 with 4:2:0 chroma needs an even width and height")
+    if shutil.which("ffmpeg") is None:
+        raise MediaError("ffmpeg is not installed; install the Debian package ffmpeg (apt-get install ffmpeg)")
+    rate = Fraction(fps).limit_denominator(1001)  # 29.97 means 30000/1001
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        wav, part, log = Path(folder) / "sound.wav", Path(folder) / f"part{path.suffix}", Path(folder) / "ffmpeg.log"
+        write_wav(wav, audio)
+        command = [
+            "ffmpeg", "-v", "error", "-nostdin", "-y",
+            "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "pipe:0",
+            "-i", str(wav), "-map", "0:v", "-map", "1:a",
+            "-c:v", "libx264", "-preset", preset, "-crf", str(crf), "-pix_fmt", "yuv420p", "-threads", "1",
+            "-c:a", "aac", "-b:a", audio_bitrate, "-ar", str(audio_rate_hz), "-ac", "1",
+            *(["-movflags", "+faststart"] if path.suffix == ".mp4" else []), str(part),
+        ]  # fmt: skip
+        # stderr goes to a file: a pipe nobody reads would block ffmpeg once full.
+        with log.open("wb") as errors:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors)
+            assert process.stdin is not None  # noqa: S101 - asked for above
+            broken = False
+            try:
+                for frame in frames:
+                    if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
+                        raise ValueError(f"frame {frame.shape} {frame.dtype}: expected ({height}, {width}, 3) uint8")
+                    process.stdin.write(np.ascontiguousarray(frame).data)
+                process.stdin.close()
+            except BrokenPipeError:
+                broken = True  # ffmpeg went away; its own words say why
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+            code = process.wait()
+        if code or broken:
+            raise MediaError(f"ffmpeg failed on {path} (exit {code}): {log.read_text(errors='replace').strip()}")
+        os.replace(part, path)
