@@ -22,8 +22,8 @@ pub struct SpeakingConfig {
     pub off_probability: f32,
     /// … for this long, ms.
     pub off_ms: i64,
-    /// An object whose logit is further than this below the strongest one does not begin to speak. Two who really speak
-    /// at once both agree with the sound about as well.
+    /// An object whose logit is further than this below the strongest one does not begin to speak, and further than
+    /// twice this does not go on. Two who really speak at once both agree with the sound about as well.
     pub margin: f32,
     /// A voice that no object has owned for this long is off-screen, ms; until then it is ambiguous.
     pub off_screen_after_ms: i64,
@@ -68,12 +68,15 @@ pub struct Speaker {
     pub probability: f32,
     /// The decision, with hysteresis.
     pub speaking: bool,
+    /// It speaks or has spoken before: more than a place that once agreed with the sound by chance.
+    pub has_spoken: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Memory {
     id: u32,
     speaking: bool,
+    has_spoken: bool,
     /// Slots for which the probability has argued against the present decision.
     against: usize,
 }
@@ -129,23 +132,28 @@ impl SpeakingDecider {
             let heard = voiced && !frozen;
             let probability = if heard { sigmoid(self.slope * object.logit + self.bias) } else { 0.0 };
             let index = self.memory.iter().position(|m| m.id == object.id).unwrap_or_else(|| {
-                self.memory.push(Memory { id: object.id, speaking: false, against: 0 });
+                self.memory.push(Memory { id: object.id, speaking: false, has_spoken: false, against: 0 });
                 self.memory.len() - 1
             });
             let m = &mut self.memory[index];
+            // As the two thresholds of the probability, the margin is wider for going on than for beginning.
+            let behind = strongest - object.logit;
             let (flip, after) = if m.speaking {
-                (probability < self.config.off_probability, self.off_slots)
+                let done = probability < self.config.off_probability || behind > 2.0 * self.config.margin;
+                (done, self.off_slots)
             } else {
                 let known = object.state == TrackState::Confirmed;
-                let near = object.logit >= strongest - self.config.margin;
-                (known && near && probability >= self.config.on_probability, self.on_slots)
+                let clear = probability >= self.config.on_probability && behind <= self.config.margin;
+                (known && clear, self.on_slots)
             };
             m.against = if flip { m.against + 1 } else { 0 };
             if m.against >= after {
                 m.speaking = !m.speaking;
                 m.against = 0;
             }
-            self.speakers.push(Speaker { object: *object, probability, speaking: m.speaking });
+            m.has_spoken |= m.speaking;
+            let (speaking, has_spoken) = (m.speaking, m.has_spoken);
+            self.speakers.push(Speaker { object: *object, probability, speaking, has_spoken });
         }
         let owned = self.speakers.iter().any(|s| s.speaking);
         self.unowned = if voiced && !owned { self.unowned.saturating_add(1) } else { 0 };

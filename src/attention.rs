@@ -33,11 +33,14 @@ const WAITING: usize = 80;
 pub struct AttentionConfig {
     /// Time constant of the mean over time, ms. Short is quick and noisy.
     pub memory_ms: f32,
+    /// How often the map is smoothed by a binomial 3 × 3 kernel. A network sees a mouth from all cells around it, and
+    /// often best from beside it: smoothing brings the ring of peaks together in its middle.
+    pub smoothing: u8,
 }
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { memory_ms: 1_200.0 }
+        Self { memory_ms: 1_200.0, smoothing: 1 }
     }
 }
 
@@ -60,6 +63,7 @@ pub struct Attention {
     scale: f32,
     /// A slot's share of the running mean.
     gain: f32,
+    smoothing: u8,
     /// Video maps `[dim, cells]`, a ring by slot.
     maps: Vec<Vec<f32>>,
     /// Sound vectors `[dim]`, a ring by slot.
@@ -93,6 +97,7 @@ impl Attention {
             dim,
             scale: score.scale,
             gain: 1.0 - (-slot_ms / config.memory_ms.max(slot_ms)).exp(),
+            smoothing: config.smoothing,
             maps: vec![vec![0.0; dim * cells]; REACH + 1 + WAITING],
             sounds: vec![vec![0.0; dim]; REACH + 1],
             maps_seen: 0,
@@ -231,6 +236,9 @@ impl Attention {
         for ((l, any), with) in self.logits.iter_mut().zip(&self.row).zip(&self.with_prior) {
             *l = (with / any * OFFSETS as f32).ln();
         }
+        for _ in 0..self.smoothing {
+            smooth(&mut self.logits, &mut self.row, self.geometry.cols);
+        }
     }
 
     /// The highest mean score in the picture at every offset, −600…+600 ms in steps of a slot.
@@ -267,6 +275,22 @@ impl Attention {
     }
 }
 
+/// Binomial 3 × 3, in place; beyond the border lies the border.
+fn smooth(map: &mut [f32], scratch: &mut [f32], cols: usize) {
+    for (line, out) in map.chunks_exact(cols).zip(scratch.chunks_exact_mut(cols)) {
+        for (x, o) in out.iter_mut().enumerate() {
+            *o = 0.25 * (line[x.saturating_sub(1)] + 2.0 * line[x] + line[(x + 1).min(cols - 1)]);
+        }
+    }
+    let rows = map.len().div_euclid(cols);
+    for (y, out) in map.chunks_exact_mut(cols).enumerate() {
+        let (above, below) = (y.saturating_sub(1) * cols, (y + 1).min(rows - 1) * cols);
+        for (x, o) in out.iter_mut().enumerate() {
+            *o = 0.25 * (scratch[above + x] + 2.0 * scratch[y * cols + x] + scratch[below + x]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +301,8 @@ mod tests {
 
     /// Cell 4 shows the sound's own vectors `lag` slots earlier; the others show unrelated ones.
     fn run(lag: usize, offset: TimeDelta) -> (Vec<f32>, [f32; OFFSETS]) {
-        let mut a = Attention::new(&AttentionConfig::default(), &SCORE, GEOMETRY, 8);
+        let config = AttentionConfig { smoothing: 0, ..AttentionConfig::default() };
+        let mut a = Attention::new(&config, &SCORE, GEOMETRY, 8);
         a.set_offset(offset);
         let unit = |seed: usize| {
             let mut state = seed as u64 + 1;
@@ -317,6 +342,18 @@ mod tests {
             // The picture shows now what will sound `lag` slots later: the audio is late.
             assert_eq!(peak, REACH + lag);
         }
+    }
+
+    #[test]
+    fn smoothing_keeps_a_flat_map_and_spreads_a_point() {
+        let mut scratch = [0.0; 12];
+        let mut flat = [2.0; 12];
+        smooth(&mut flat, &mut scratch, 4);
+        assert_eq!(flat, [2.0; 12]);
+        let mut point = [0.0; 12];
+        point[5] = 16.0;
+        smooth(&mut point, &mut scratch, 4);
+        assert_eq!(point, [1.0, 2.0, 1.0, 0.0, 2.0, 4.0, 2.0, 0.0, 1.0, 2.0, 1.0, 0.0]);
     }
 
     #[test]

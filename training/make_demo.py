@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Make the repository's demo clip: two people, one voice at a time, and one voice from nobody in the picture.
 
-Writes tests/media/demo.mp4 (1280x720, 25 fps, 20 s) and tests/media/demo.truth.json. While one speaks the other chews or
-mutters, so that motion alone does not tell. The same program, library versions and machine type give the same pictures.
+Writes tests/media/demo.mp4 (1280x720, 25 fps, 20 s) and tests/media/demo.truth.json. While one speaks the other chews
+or mutters, so that motion alone does not tell. The same program, library versions and machine type give the same
+pictures.
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ def demo_scene() -> Scene:
     if not DURATION_S - 1.5 < time_s < DURATION_S:
         raise RuntimeError(f"the script ends at {time_s:.2f} s; the clip is {DURATION_S:g} s long: change SCRIPT")
     woman = Look(
-        kind="human", skin=(158, 186, 230), hair=(32, 46, 84), hair_style="long", eyes=(70, 110, 70), top=(122, 118, 32),
+        skin=(158, 186, 230), hair=(32, 46, 84), hair_style="long", eyes=(70, 110, 70), top=(122, 118, 32),
         top_style=1, aspect=1.30, jaw_taper=0.20, jaw_square=0.15, eye_size=0.215, brow=0.045, nose=0.15, mouth_v=0.585,
         mouth_width=0.37, mouth_open=0.38, lip=0.09, lip_red=0.75, jaw_drop=0.6, smile=0.55, age=0.0, light_x=0.5,
         contrast=0.9, seed=3,
     )  # fmt: skip
     man = Look(
-        kind="human", skin=(78, 110, 165), hair=(24, 24, 28), hair_style="short", eyes=(35, 50, 75), top=(96, 58, 40),
+        skin=(78, 110, 165), hair=(24, 24, 28), hair_style="short", eyes=(35, 50, 75), top=(96, 58, 40),
         top_style=2, aspect=1.32, jaw_taper=0.14, jaw_square=0.7, eye_size=0.195, brow=0.085, nose=0.19, mouth_v=0.59,
         mouth_width=0.39, mouth_open=0.38, lip=0.085, lip_red=0.3, jaw_drop=0.6, smile=0.45, beard="stubble",
         glasses="round", age=0.25, light_x=-0.5, contrast=0.9, seed=8,

@@ -65,7 +65,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a scene (default: 10)")
     parser.add_argument("--size", type=parse_size, default=(256, 144), metavar="WxH", help="picture (default: 256x144)")
     parser.add_argument("--fps", type=float, default=25.0, help="frames per second (default: 25)")
-    parser.add_argument("--people", type=int, choices=range(1, 7), metavar="N", help="1..6 in each scene (default: drawn)")
+    parser.add_argument(
+        "--people", type=int, choices=range(1, 7), metavar="N", help="1..6 in each scene (default: drawn)"
+    )
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind of face; may be repeated")
     offset = parser.add_mutually_exclusive_group()
     offset.add_argument("--offset-ms", type=float, default=0.0, help="delay the sound; > 0: audio late (default: 0)")
@@ -124,7 +126,12 @@ def main() -> int:
             for done, seconds in enumerate(pool.map(job, range(arguments.count)), 1):
                 cpu_s += seconds
                 left_s = (time.monotonic() - begin) / done * (arguments.count - done)
-                print(f"\r{done}/{arguments.count} scenes, about {left_s:.0f} s left ", end="", file=sys.stderr, flush=True)
+                print(
+                    f"\r{done}/{arguments.count} scenes, about {left_s:.0f} s left ",
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
     except (MediaError, SpeechUnavailable) as error:
         print(f"\nmake_scenes: {error}", file=sys.stderr)
         return 1
@@ -132,7 +139,9 @@ def main() -> int:
         print("\nmake_scenes: stopped; the scenes that have a truth file are whole", file=sys.stderr)
         return 1
     media_s = arguments.count * arguments.seconds
-    print(f"\n{arguments.out}: {arguments.count} scenes, {media_s:.0f} s; {cpu_s / media_s:.3f} s CPU per second of scene")
+    print(
+        f"\n{arguments.out}: {arguments.count} scenes, {media_s:.0f} s; {cpu_s / media_s:.3f} s CPU per second of scene"
+    )
     return 0
 
 

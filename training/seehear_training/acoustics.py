@@ -1,7 +1,7 @@
 """The room and whatever else sounds in it: reverberation, noise beds, music.
 
-Everything is float32 mono at `SAMPLE_RATE` and drawn from a seed. Levels are dB relative to full scale (RMS) unless a name
-says otherwise. Reverberation starts with the direct sound at time zero, so it never shifts a voice.
+Everything is float32 mono at `SAMPLE_RATE` and drawn from a seed. Levels are dB relative to full scale (RMS) unless a
+name says otherwise. Reverberation starts with the direct sound at time zero, so it never shifts a voice.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def noise_bed(rng: np.random.Generator, kind: str, length: int) -> NDArray[np.fl
     if kind == "hum":
         time = np.arange(length) / SAMPLE_RATE
         mains = float(rng.choice([50.0, 60.0]))
-        out = sum(rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * mains * k * time + rng.uniform(0, 6)) for k in range(1, 8))
+        out = sum(
+            rng.uniform(0.1, 1) / k * np.sin(2 * np.pi * mains * k * time + rng.uniform(0, 6)) for k in range(1, 8)
+        )
         out = out + 0.1 * rng.standard_normal(length)
     elif kind == "crackle":
         out = 0.05 * rng.standard_normal(length) + (rng.random(length) < 0.0006) * rng.standard_normal(length) * 4
@@ -107,7 +109,11 @@ def music_bed(rng: np.random.Generator, length: int) -> NDArray[np.float32]:
 
 def _pluck(hz: float, brightness: float) -> NDArray[np.float32]:
     time = np.arange(int(1.2 * SAMPLE_RATE)) / SAMPLE_RATE
-    partials = [brightness**k * np.sin(2 * np.pi * hz * k * time) * np.exp(-time * (2 + k)) for k in range(1, 8) if hz * k < 7000]
+    partials = [
+        brightness**k * np.sin(2 * np.pi * hz * k * time) * np.exp(-time * (2 + k))
+        for k in range(1, 8)
+        if hz * k < 7000
+    ]
     return np.sum(partials, 0).astype(np.float32)
 
 

@@ -64,14 +64,18 @@ class Canvas:
         cv2.fillPoly(mask, [fixed(self.to_px(points))], 255, cv2.LINE_AA, _SHIFT)
         return self._soften(mask, soft)
 
-    def ellipse_mask(self, u: float, v: float, ru: float, rv: float, soft: float = 0.0, turn: float = 0.0) -> NDArray[np.float32]:
+    def ellipse_mask(
+        self, u: float, v: float, ru: float, rv: float, soft: float = 0.0, turn: float = 0.0
+    ) -> NDArray[np.float32]:
         """Coverage 0..1 of an ellipse with radii `ru`, `rv`, turned by `turn` radians."""
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         x, y = ru * np.cos(angle), rv * np.sin(angle)
         c, s = np.cos(turn), np.sin(turn)
         return self.polygon_mask(np.stack([u + c * x - s * y, v + s * x + c * y], 1), soft)
 
-    def stroke_mask(self, points: ArrayLike, width: float, soft: float = 0.0, closed: bool = False) -> NDArray[np.float32]:
+    def stroke_mask(
+        self, points: ArrayLike, width: float, soft: float = 0.0, closed: bool = False
+    ) -> NDArray[np.float32]:
         """Coverage 0..1 of a line `width` head units wide."""
         mask = np.zeros((self.height, self.width), np.uint8)
         px = width * self.scale

@@ -90,7 +90,9 @@ class Face:
         z = self._relief(u, v)
         x, y = u + z * np.sin(pose.yaw), v + z * np.sin(pose.pitch)
         c, s = np.cos(pose.roll), np.sin(pose.roll)
-        return np.stack([pose.x + pose.half_width_px * (c * x - s * y), pose.y + pose.half_width_px * (s * x + c * y)], 1)
+        return np.stack(
+            [pose.x + pose.half_width_px * (c * x - s * y), pose.y + pose.half_width_px * (s * x + c * y)], 1
+        )
 
     def box(self, pose: Pose, mouth: NDArray[np.float32]) -> tuple[float, float, float, float]:
         """The face (crown to chin, cheek to cheek, without hair) as x, y, w, h in pixels."""
@@ -126,7 +128,7 @@ class Face:
     def _mapping(
         self, shape: tuple[int, ...], pose: Pose, jaw: float
     ) -> tuple[int, int, NDArray[np.float32], NDArray[np.float32]] | None:
-        """Where each picture pixel of the head's region comes from: x0, y0, map_x, map_y; None if out of the picture."""
+        """Where each picture pixel of the head's region comes from: x0, y0, map_x, map_y; None if not in sight."""
         u0, v0, u1, v1 = HEAD_BOX
         corners = np.array([(u0, v0), (u1, v0), (u1, v1), (u0, v1)])
         c, s = np.cos(pose.roll), np.sin(pose.roll)
@@ -167,7 +169,9 @@ class Face:
         if left >= right or top >= bottom:
             return
         matrix = np.array([[ratio, 0, x0 - left], [0, ratio, y0 - top]])
-        layer = cv2.warpAffine(self._torso, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        layer = cv2.warpAffine(
+            self._torso, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         _over_opaque(frame[top:bottom, left:right], layer)
 
     def _patch(self, layer: NDArray[np.uint8], u0: float, v0: float, u1: float, v1: float) -> _Patch:
@@ -178,7 +182,9 @@ class Face:
         lid = max(pose.blink, 0.0)
         for side in (-1, 1):
             reach = look.eye_size * 1.7
-            patch = self._patch(layer, side * look.eye_gap - reach, EYE_V - 0.52, side * look.eye_gap + reach, EYE_V + reach)
+            patch = self._patch(
+                layer, side * look.eye_gap - reach, EYE_V - 0.52, side * look.eye_gap + reach, EYE_V + reach
+            )
             centre = np.array([side * look.eye_gap, EYE_V])
             if look.kind == "robot":
                 glow: Colour = shade(mix(look.eyes, (255, 240, 120), 0.7), 1.0)
@@ -277,8 +283,15 @@ class Face:
         patch.finish()
 
     def _cavity(
-        self, patch: _Patch, inner: NDArray[np.float64], x: NDArray[np.float64], w: float,
-        upper: NDArray[np.float64], lower: NDArray[np.float64], gap: float, tongue: float,
+        self,
+        patch: _Patch,
+        inner: NDArray[np.float64],
+        x: NDArray[np.float64],
+        w: float,
+        upper: NDArray[np.float64],
+        lower: NDArray[np.float64],
+        gap: float,
+        tongue: float,
     ) -> None:
         """The inside of an open mouth: dark, with teeth behind the lips and the tongue on the floor or at the teeth."""
         look = self.look
@@ -290,7 +303,12 @@ class Face:
             rest = np.array([0.0, floor + 0.02])
             patch.ellipse(rest, w * 0.62, min(0.16, 0.45 * gap), shade(flesh, 0.85 * self._light))
             if tongue > 0.3:
-                patch.ellipse(np.array([0.0, middle + 0.55 * gap]), w * 0.42, 0.32 * gap * tongue + 0.01, shade(flesh, self._light))
+                patch.ellipse(
+                    np.array([0.0, middle + 0.55 * gap]),
+                    w * 0.42,
+                    0.32 * gap * tongue + 0.01,
+                    shade(flesh, self._light),
+                )
             if look.kind != "puppet" and look.species != "frog":
                 shine = 255 * look.teeth * (0.6 + 0.4 * self._light)
                 white: Colour = (shine * 0.93, shine * 0.97, shine)
@@ -380,7 +398,9 @@ class _Patch:
     def finish(self) -> None:
         """Write the window back, averaged down."""
         size = (self._x1 - self._x0, self._y1 - self._y0)
-        self._layer[self._y0 : self._y1, self._x0 : self._x1] = cv2.resize(self._image, size, interpolation=cv2.INTER_AREA)
+        self._layer[self._y0 : self._y1, self._x0 : self._x1] = cv2.resize(
+            self._image, size, interpolation=cv2.INTER_AREA
+        )
 
 
 def _crop_alpha(layer: NDArray[np.uint8] | None) -> tuple[int, int, NDArray[np.uint8]] | None:
@@ -405,7 +425,9 @@ def _over_opaque(frame: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
 
 
 def _compose(
-    frame: NDArray[np.uint8], layer: NDArray[np.uint8], mapping: tuple[int, int, NDArray[np.float32], NDArray[np.float32]]
+    frame: NDArray[np.uint8],
+    layer: NDArray[np.uint8],
+    mapping: tuple[int, int, NDArray[np.float32], NDArray[np.float32]],
 ) -> None:
     x, y, map_x, map_y = mapping
     bent = cv2.remap(layer, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)

@@ -1,7 +1,7 @@
 """Who a person is to the eye: every trait that is drawn, as plain numbers.
 
-A `Look` holds no pixels; `portraits` paints it and `faces` animates it. Lengths are in head units (1 = half the width of
-the face), colours are (B, G, R) in 0..255.
+A `Look` holds no pixels; `portraits` paints it and `faces` animates it. Lengths are in head units (1 = half the width
+of the face), colours are (B, G, R) in 0..255.
 """
 
 from __future__ import annotations
@@ -13,7 +13,20 @@ import numpy as np
 Colour = tuple[float, float, float]
 
 KINDS = ("human", "cartoon", "robot", "animal", "puppet")
-HAIR_STYLES = ("bald", "buzz", "short", "parted", "fringe", "curly", "afro", "bob", "long", "bun", "mohawk", "fringe_of_hair")
+HAIR_STYLES = (
+    "bald",
+    "buzz",
+    "short",
+    "parted",
+    "fringe",
+    "curly",
+    "afro",
+    "bob",
+    "long",
+    "bun",
+    "mohawk",
+    "fringe_of_hair",
+)
 BEARDS = ("none", "stubble", "full", "goatee", "moustache")
 GLASSES = ("none", "round", "square", "sun")
 HATS = ("none", "beanie", "cap", "scarf")
@@ -108,14 +121,21 @@ class Look:
         elif kind == "cartoon" and rng.random() < 0.7:
             skin = skin_tone(rng, float(u(0, len(SKIN_TONES) - 1)))
         elif kind == "animal":
-            skin = _jitter(rng, ((60, 100, 150), (90, 90, 95), (200, 210, 220), (50, 120, 215), (80, 160, 90))[
-                int(rng.integers(5))], 20)
+            skin = _jitter(
+                rng,
+                ((60, 100, 150), (90, 90, 95), (200, 210, 220), (50, 120, 215), (80, 160, 90))[int(rng.integers(5))],
+                20,
+            )
         elif kind == "robot":
-            skin = _jitter(rng, ((170, 165, 160), (190, 150, 110), (90, 140, 200), (120, 120, 125))[int(rng.integers(4))], 20)
+            skin = _jitter(
+                rng, ((170, 165, 160), (190, 150, 110), (90, 140, 200), (120, 120, 125))[int(rng.integers(4))], 20
+            )
         else:
             skin = vivid
         masculine_beard = BEARDS[int(rng.choice(len(BEARDS), p=[0.4, 0.2, 0.15, 0.12, 0.13]))]
-        styles = ("parted", "fringe", "curly", "afro", "bob", "long", "long", "bun", "short") if feminine else HAIR_STYLES
+        styles = (
+            ("parted", "fringe", "curly", "afro", "bob", "long", "long", "bun", "short") if feminine else HAIR_STYLES
+        )
         return Look(
             kind=kind,
             skin=skin,

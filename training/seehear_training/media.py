@@ -2,6 +2,9 @@
 
 The sound goes to ffmpeg as a temporary WAV file, the frames through a pipe, so memory stays constant. The result is
 written beside its final name and renamed when whole: an interrupted run leaves no half file that looks like a clip.
+
+Picture and sound agree by their time stamps. In .mp4 both start at zero; in .mkv the AAC encoder's 21 ms of priming
+stay in the track and the picture starts that much later.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ So a rounded vowel rounds the consonants before it, and a short schwa hardly ope
 differ: closures (p, b, m) multiply the opening instead of joining the mean, because lips that merely come near each
 other are the one mistake every viewer sees.
 
-Lips are in place before the sound they make is heard. A speaker's `lead_s` is that anticipation: at time t the mouth has
-the shape belonging to the sound at t + lead_s. It is part of natural speech, hence **zero A/V offset includes it**.
+Lips are in place before the sound they make is heard. A speaker's `lead_s` is that anticipation: at time t the mouth
+has the shape belonging to the sound at t + lead_s. It is part of natural speech, hence **zero A/V offset includes it**.
 Published and measured values lie about 60 to 100 ms; `DEFAULT_LEAD_S` is the middle.
 
-A mouth shape is float32 [4]: opening (0 lips touch, 1 widest, below 0 pressed), width (0.5 at rest, 0 narrow, 1 spread),
-rounding (0..1 pursed), tongue (0 down, 1 at the upper teeth).
+A mouth shape is float32 [4]: opening (0 lips touch, 1 widest, below 0 pressed), width (0.5 at rest, 0 narrow, 1
+spread), rounding (0..1 pursed), tongue (0 down, 1 at the upper teeth).
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ CONSONANTS: dict[str, Viseme] = {
 
 
 def visemes(ipa: str) -> list[Viseme]:
-    """The shapes a phoneme passes through: two for a diphthong or an affricate, none for bare modifiers (ː, ʲ, tilde)."""
+    """The shapes a phoneme passes through: two for a diphthong or an affricate, none for bare modifiers (ː, ʲ)."""
     return [VOWELS.get(symbol) or CONSONANTS[symbol] for symbol in ipa if symbol in VOWELS or symbol in CONSONANTS]
 
 
@@ -162,8 +162,8 @@ IDLE_KINDS = ("still", "lively", "chew", "smile", "mutter", "lick")
 class IdleMouth:
     """What a mouth does without speaking: the motion that must *not* be taken for speech.
 
-    still: nothing. lively: small slow movements. chew: open and shut at 1 to 1.6 Hz with a sideways roll. smile: spreads
-    and relaxes. mutter: quick syllable-like movements that belong to no sound at all. lick: now and then the tongue.
+    still: nothing. lively: small slow movements. chew: open and shut at 1 to 1.6 Hz with a sideways roll. smile:
+    spreads and relaxes. mutter: quick syllable-like movements that belong to no sound at all. lick: the tongue, rarely.
     """
 
     def __init__(self, rng: np.random.Generator, kind: str, amount: float = 1.0) -> None:

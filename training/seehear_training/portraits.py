@@ -1,8 +1,8 @@
 """Painting what stays: skin, hair, clothes, metal and fur, seen from the front, once per person.
 
 A portrait has four layers, from back to front: hair behind the neck, the torso, the head, and what lies over the eyes
-(fringe, glasses, brim). Eyes and mouth are left out: `faces` draws them anew in every frame. (0, 0) is the middle of the
-face, the chin at v = +aspect, the crown at -aspect, the cheeks at u = ±1.
+(fringe, glasses, brim). Eyes and mouth are left out: `faces` draws them anew in every frame. (0, 0) is the middle of
+the face, the chin at v = +aspect, the crown at -aspect, the cheeks at u = ±1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def outline(look: Look, grow: float = 0.0, count: int = 72) -> NDArray[np.float6
     u, q = np.sin(angle), -np.cos(angle)
     if look.kind == "robot":
         power = 0.35
-        return np.stack([np.sign(u) * np.abs(u) ** power * (1 + grow), np.sign(q) * np.abs(q) ** power * (look.aspect + grow)], 1)
+        return np.stack(
+            [np.sign(u) * np.abs(u) ** power * (1 + grow), np.sign(q) * np.abs(q) ** power * (look.aspect + grow)], 1
+        )
     below = np.clip(q, 0, 1)
     squareness = 1 - 0.38 * look.jaw_square * np.clip(below * 2, 0, 1)
     width = np.sign(u) * np.abs(u) ** squareness * (1 - look.jaw_taper * below**1.6)
@@ -120,18 +122,30 @@ def _skin(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
         for side in (-1, 1):
             canvas.tint(canvas.ellipse_mask(side * 0.55, 0.40, 0.30, 0.22, 0.13), warm, 0.32)
             canvas.tint(canvas.ellipse_mask(side * look.eye_gap, EYE_V - 0.02, 0.30, 0.17, 0.07), dark, 0.30)
-            canvas.tint(canvas.ellipse_mask(side * look.eye_gap, EYE_V + 0.24, 0.22, 0.03, 0.04), dark, 0.10 + 0.3 * look.age)
-            fold = [(side * (look.nose + 0.08), nose_v), (side * 0.42, a * look.mouth_v - 0.12),
-                    (side * 0.50, a * look.mouth_v + 0.08)]
+            canvas.tint(
+                canvas.ellipse_mask(side * look.eye_gap, EYE_V + 0.24, 0.22, 0.03, 0.04), dark, 0.10 + 0.3 * look.age
+            )
+            fold = [
+                (side * (look.nose + 0.08), nose_v),
+                (side * 0.42, a * look.mouth_v - 0.12),
+                (side * 0.50, a * look.mouth_v + 0.08),
+            ]
             canvas.tint(canvas.stroke_mask(fold, 0.03, 0.03), dark, 0.15 + 0.5 * look.age)
         # The nose: a lit bridge, a shaded flank away from the light, nostrils, and the shadow it throws.
         away = -1.0 if look.light_x > 0 else 1.0
         n = look.nose
-        flank = [(away * 0.05, -0.15), (away * 0.11, 0.1), (away * n * 1.05, nose_v - 0.03), (away * n * 0.5, nose_v + 0.06)]
+        flank = [
+            (away * 0.05, -0.15),
+            (away * 0.11, 0.1),
+            (away * n * 1.05, nose_v - 0.03),
+            (away * n * 0.5, nose_v + 0.06),
+        ]
         canvas.tint(canvas.stroke_mask(flank, 0.10, 0.05), dark, 0.35)
         canvas.tint(canvas.ellipse_mask(0, nose_v + 0.09, n * 1.1, 0.045, 0.035), dark, 0.55)
         for side in (-1, 1):
-            canvas.tint(canvas.ellipse_mask(side * n * 0.52, nose_v + 0.055, n * 0.24, 0.026, 0.01), shade(skin, 0.35), 0.8)
+            canvas.tint(
+                canvas.ellipse_mask(side * n * 0.52, nose_v + 0.055, n * 0.24, 0.026, 0.01), shade(skin, 0.35), 0.8
+            )
             canvas.tint(canvas.ellipse_mask(side * n * 0.95, nose_v + 0.0, n * 0.30, 0.07, 0.03), dark, 0.25)
         canvas.tint(canvas.ellipse_mask(0, nose_v - 0.04, n * 0.8, 0.11, 0.05), warm, 0.28)
         lit = shade(mix(skin, (255, 255, 255), 0.45), 1.0)
@@ -185,8 +199,12 @@ def _strands(canvas: Canvas, look: Look, rng: np.random.Generator) -> NDArray[np
     curly = look.hair_style in ("curly", "afro")
     streak = noise(rng, canvas.height, canvas.width, s * (0.06 if curly else 0.9), s * (0.06 if curly else 0.035))
     wide = noise(rng, canvas.height, canvas.width, s * (0.14 if curly else 1.6), s * 0.12)
-    gleam = np.exp(-(((v + look.aspect * 0.78 + 0.12 * u**2) / 0.22) ** 2)) * np.exp(-(((u - 0.45 * look.light_x) / 0.6) ** 2))
-    return (1 + 0.12 * streak + 0.10 * wide + 0.55 * look.contrast * gleam - 0.12 * look.light_x * -u).astype(np.float32)
+    gleam = np.exp(-(((v + look.aspect * 0.78 + 0.12 * u**2) / 0.22) ** 2)) * np.exp(
+        -(((u - 0.45 * look.light_x) / 0.6) ** 2)
+    )
+    return (1 + 0.12 * streak + 0.10 * wide + 0.55 * look.contrast * gleam - 0.12 * look.light_x * -u).astype(
+        np.float32
+    )
 
 
 def _finish_hair(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
@@ -201,16 +219,20 @@ def _hair_behind(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
         canvas.paint(canvas.ellipse_mask(0, -0.42 * a, 1.52, 1.12 * a, 0.02), look.hair)
     elif look.hair_style == "curly":
         for angle in np.linspace(np.pi * 0.92, 2.08 * np.pi, 15):
-            canvas.paint(canvas.ellipse_mask(1.02 * np.cos(angle), 0.95 * a * np.sin(angle) + 0.1, 0.30, 0.30, 0.01), dark)
+            canvas.paint(
+                canvas.ellipse_mask(1.02 * np.cos(angle), 0.95 * a * np.sin(angle) + 0.1, 0.30, 0.30, 0.01), dark
+            )
     else:
         length = 1.75 if look.hair_style == "long" else a * 0.78
-        side = np.array([(1.0, -a * 0.7), (1.22, -0.2), (1.27, 0.4), (1.22, length * 0.8), (1.02, length), (0.5, length * 1.03)])
+        side = np.array(
+            [(1.0, -a * 0.7), (1.22, -0.2), (1.27, 0.4), (1.22, length * 0.8), (1.02, length), (0.5, length * 1.03)]
+        )
         canvas.paint(canvas.polygon_mask(rounded(np.concatenate([side, side[::-1] * (-1, 1)])), 0.02), dark)
     _finish_hair(canvas, look, rng)
 
 
 def _cap(look: Look, thick: float, sides_v: float, line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Hair on the skull: the outline grown by `thick` down to `sides_v`, closed by the hairline [N, 2] (right to left)."""
+    """Skull hair: the outline grown by `thick` down to `sides_v`, closed by the hairline [N, 2], right to left."""
     contour = outline(look, thick)
     order = np.argsort(np.arctan2(contour[:, 0], -contour[:, 1]))
     contour = contour[order]  # from lower left over the crown to lower right
@@ -231,7 +253,12 @@ def _hair(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
         _finish_hair(canvas, look, rng)
         return
     if style == "mohawk":
-        canvas.paint(canvas.polygon_mask([(-0.2, -0.6 * a), (-0.3, -a - 0.45), (0.0, -a - 0.62), (0.3, -a - 0.45), (0.2, -0.6 * a)]), hair)
+        canvas.paint(
+            canvas.polygon_mask(
+                [(-0.2, -0.6 * a), (-0.3, -a - 0.45), (0.0, -a - 0.62), (0.3, -a - 0.45), (0.2, -0.6 * a)]
+            ),
+            hair,
+        )
         _finish_hair(canvas, look, rng)
         return
     if style == "afro":
@@ -256,12 +283,24 @@ def _hair(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     if style == "curly":
         for angle in np.linspace(np.pi * 1.02, 1.98 * np.pi, 13):
             centre = (0.92 * np.cos(angle), 0.92 * a * np.sin(angle) + 0.02 * rng.standard_normal())
-            canvas.paint(canvas.ellipse_mask(centre[0], centre[1], 0.25, 0.25, 0.01), shade(hair, float(rng.uniform(0.85, 1.15))))
+            canvas.paint(
+                canvas.ellipse_mask(centre[0], centre[1], 0.25, 0.25, 0.01), shade(hair, float(rng.uniform(0.85, 1.15)))
+            )
     if style in ("long", "bob"):
         end = 1.55 if style == "long" else a * 0.72
         for side in (-1, 1):
-            lock = [(0.40, -a * 1.00), (0.90, -a * 0.55), (0.90, 0.1), (0.98, 0.6), (0.88, end), (1.18, end + 0.08),
-                    (1.30, 0.7), (1.26, -0.2), (1.17, -a * 0.55), (0.95, -a * 0.93)]
+            lock = [
+                (0.40, -a * 1.00),
+                (0.90, -a * 0.55),
+                (0.90, 0.1),
+                (0.98, 0.6),
+                (0.88, end),
+                (1.18, end + 0.08),
+                (1.30, 0.7),
+                (1.26, -0.2),
+                (1.17, -a * 0.55),
+                (0.95, -a * 0.93),
+            ]
             canvas.paint(canvas.polygon_mask(rounded(np.array(lock) * (side, 1)), 0.015), hair)
     if style == "bun":
         canvas.paint(canvas.ellipse_mask(0, -a - 0.28, 0.42, 0.36, 0.01), shade(hair, 0.92))
@@ -284,7 +323,9 @@ def _hat(canvas: Canvas, look: Look) -> None:
 
 
 def _scarf(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
-    ring = canvas.polygon_mask(outline(look, 0.22)) * (1 - canvas.ellipse_mask(0, 0.10, 0.86, look.aspect * 0.83, 0.008))
+    ring = canvas.polygon_mask(outline(look, 0.22)) * (
+        1 - canvas.ellipse_mask(0, 0.10, 0.86, look.aspect * 0.83, 0.008)
+    )
     below = canvas.polygon_mask([(-1.0, 0.6), (1.0, 0.6), (1.15, 1.95), (-1.15, 1.95)], 0.05)
     hole = canvas.ellipse_mask(0, 0.10, 0.86, look.aspect * 0.83, 0.008)
     canvas.paint(np.maximum(ring, below * (1 - hole)), mix(look.top, (200, 190, 200), 0.4))
@@ -304,7 +345,13 @@ def _glasses(canvas: Canvas, look: Look) -> None:
         else:
             angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
             c, s = np.cos(angle), np.sin(angle)
-            lens = np.stack([side * 0.43 + 0.30 * np.sign(c) * np.abs(c) ** 0.45, EYE_V + 0.03 + 0.21 * np.sign(s) * np.abs(s) ** 0.45], 1)
+            lens = np.stack(
+                [
+                    side * 0.43 + 0.30 * np.sign(c) * np.abs(c) ** 0.45,
+                    EYE_V + 0.03 + 0.21 * np.sign(s) * np.abs(s) ** 0.45,
+                ],
+                1,
+            )
         if look.glasses == "sun":
             canvas.paint(canvas.polygon_mask(lens) * 0.93, (28, 24, 24))
         canvas.paint(canvas.stroke_mask(lens, rim, closed=True), frame)
@@ -317,16 +364,31 @@ def _torso(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
     broad = 1.0 + 0.12 * look.jaw_square
     neck = shade(look.skin, 0.86)
     if look.kind == "robot":
-        canvas.paint(canvas.polygon_mask([(-0.35, a - 0.3), (0.35, a - 0.3), (0.35, a + 0.6), (-0.35, a + 0.6)]), (60, 60, 64))
+        canvas.paint(
+            canvas.polygon_mask([(-0.35, a - 0.3), (0.35, a - 0.3), (0.35, a + 0.6), (-0.35, a + 0.6)]), (60, 60, 64)
+        )
         neck = (60, 60, 64)
     else:
-        column = [(-0.52, a * 0.5), (0.52, a * 0.5), (0.50, a + 0.1), (0.75, a + 0.45), (-0.75, a + 0.45), (-0.50, a + 0.1)]
+        column = [
+            (-0.52, a * 0.5),
+            (0.52, a * 0.5),
+            (0.50, a + 0.1),
+            (0.75, a + 0.45),
+            (-0.75, a + 0.45),
+            (-0.50, a + 0.1),
+        ]
         canvas.paint(canvas.polygon_mask(column, 0.01), neck)
         canvas.tint(canvas.ellipse_mask(0, a * 0.95, 0.75, 0.30, 0.10), shade(look.skin, 0.5), 0.75)
     x = np.linspace(0, 1, 12)
     slope = np.stack([0.50 + (1.75 * broad) * x, a + 0.22 + 0.75 * x**1.6 - 0.10 * np.sin(np.pi * x)], 1)
-    body = np.concatenate([slope, [(2.35 * broad, a + 1.6), (2.4 * broad, 4.6)], [(-2.4 * broad, 4.6), (-2.35 * broad, a + 1.6)],
-                           (slope * (-1, 1))[::-1]])
+    body = np.concatenate(
+        [
+            slope,
+            [(2.35 * broad, a + 1.6), (2.4 * broad, 7.0)],
+            [(-2.4 * broad, 7.0), (-2.35 * broad, a + 1.6)],
+            (slope * (-1, 1))[::-1],
+        ]
+    )
     cloth = canvas.polygon_mask(rounded(body, 2), 0.008)
     canvas.paint(cloth, look.top)
     if look.top_style == 2 and look.kind in ("human", "cartoon"):
@@ -334,24 +396,38 @@ def _torso(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
         canvas.paint(canvas.polygon_mask([(-0.55, a + 0.2), (0.55, a + 0.2), (0.08, a + 1.7), (-0.08, a + 1.7)]), shirt)
         canvas.paint(canvas.polygon_mask([(-0.46, a + 0.12), (0.46, a + 0.12), (0.0, a + 0.62)], 0.01), neck)
         for side in (-1, 1):
-            lapel = np.array([(0.52, a + 0.16), (0.85, a + 0.75), (0.62, a + 0.85), (0.08, a + 2.0), (0.40, a + 0.7)]) * (side, 1)
+            lapel = np.array(
+                [(0.52, a + 0.16), (0.85, a + 0.75), (0.62, a + 0.85), (0.08, a + 2.0), (0.40, a + 0.7)]
+            ) * (side, 1)
             canvas.paint(canvas.polygon_mask(lapel), shade(look.top, 0.8))
     elif look.top_style == 1:
         canvas.paint(canvas.polygon_mask([(-0.50, a + 0.15), (0.50, a + 0.15), (0.0, a + 0.85)], 0.01), neck)
-        canvas.tint(canvas.stroke_mask([(-0.53, a + 0.2), (0.0, a + 0.88), (0.53, a + 0.2)], 0.06), shade(look.top, 0.7), 1.0)
+        canvas.tint(
+            canvas.stroke_mask([(-0.53, a + 0.2), (0.0, a + 0.88), (0.53, a + 0.2)], 0.06), shade(look.top, 0.7), 1.0
+        )
     elif look.top_style == 3:
         canvas.paint(canvas.ellipse_mask(0, a + 0.42, 0.95, 0.36, 0.02), shade(look.top, 0.8))
         canvas.paint(canvas.ellipse_mask(0, a + 0.24, 0.58, 0.24, 0.02), neck)
     else:
         canvas.paint(canvas.ellipse_mask(0, a + 0.18, 0.56, 0.26, 0.015), neck)
-        canvas.tint(canvas.stroke_mask([(0.56 * np.cos(t), a + 0.18 + 0.26 * np.sin(t)) for t in np.linspace(0, np.pi, 16)], 0.06),
-                    shade(look.top, 0.75), 1.0)
+        canvas.tint(
+            canvas.stroke_mask(
+                [(0.56 * np.cos(t), a + 0.18 + 0.26 * np.sin(t)) for t in np.linspace(0, np.pi, 16)], 0.06
+            ),
+            shade(look.top, 0.75),
+            1.0,
+        )
     if look.kind != "cartoon":
         canvas.tint(canvas.ellipse_mask(0, a + 0.05, 0.6, 0.28, 0.12), shade(neck, 0.55), 0.7)
-        folds = cv2.GaussianBlur(noise(rng, canvas.height, canvas.width, canvas.scale * 0.8, canvas.scale * 0.35), (0, 0),
-                                 max(0.5, canvas.scale * 0.05))
+        folds = cv2.GaussianBlur(
+            noise(rng, canvas.height, canvas.width, canvas.scale * 0.8, canvas.scale * 0.35),
+            (0, 0),
+            max(0.5, canvas.scale * 0.05),
+        )
         u, v = canvas.grid()
-        round_off = 1 - 0.10 * np.clip(np.abs(u) - 1.2, 0, 2) + 0.10 * look.light_x * u / 2 - 0.05 * np.clip(v - a - 0.6, 0, 3)
+        round_off = (
+            1 - 0.10 * np.clip(np.abs(u) - 1.2, 0, 2) + 0.10 * look.light_x * u / 2 - 0.05 * np.clip(v - a - 0.6, 0, 3)
+        )
         canvas.multiply(np.clip(round_off + 0.035 * look.contrast * folds, 0.3, 1.5).astype(np.float32), cloth)
 
 
@@ -360,7 +436,10 @@ def _robot(canvas: Canvas, look: Look) -> None:
     canvas.paint(canvas.stroke_mask([(0, -a), (0, -a - 0.45)], 0.07), shade(metal, 0.6))
     canvas.paint(canvas.ellipse_mask(0, -a - 0.5, 0.12, 0.12), (60, 60, 230))
     for side in (-1, 1):
-        canvas.paint(canvas.polygon_mask(np.array([(0.95, -0.25), (1.18, -0.2), (1.18, 0.3), (0.95, 0.35)]) * (side, 1)), shade(metal, 0.7))
+        canvas.paint(
+            canvas.polygon_mask(np.array([(0.95, -0.25), (1.18, -0.2), (1.18, 0.3), (0.95, 0.35)]) * (side, 1)),
+            shade(metal, 0.7),
+        )
     canvas.paint(canvas.polygon_mask(outline(look)), metal)
     plate = outline(look, -0.14)
     canvas.tint(canvas.stroke_mask(plate, 0.03, closed=True), shade(metal, 0.6), 0.8)
@@ -368,7 +447,9 @@ def _robot(canvas: Canvas, look: Look) -> None:
         for v in (-0.82, 0.86):
             canvas.tint(canvas.ellipse_mask(side * 0.74, a * v, 0.05, 0.05), shade(metal, 0.5), 1.0)
     u, v = canvas.grid()
-    sheen = 1 + look.contrast * (0.18 * np.exp(-(((u - 0.5 * look.light_x - 0.2 * v) / 0.25) ** 2)) - 0.16 * np.abs(u) - 0.08 * v)
+    sheen = 1 + look.contrast * (
+        0.18 * np.exp(-(((u - 0.5 * look.light_x - 0.2 * v) / 0.25) ** 2)) - 0.16 * np.abs(u) - 0.08 * v
+    )
     canvas.multiply(sheen.astype(np.float32))
 
 
@@ -408,7 +489,10 @@ def _puppet(canvas: Canvas, look: Look, rng: np.random.Generator) -> None:
         tip = (0.5 * np.cos(angle) + 0.15 * rng.standard_normal(), -a - 0.28 - 0.1 * rng.random())
         canvas.paint(canvas.stroke_mask([(0.3 * np.cos(angle), -a * 0.9), tip], 0.10), look.hair)
     canvas.paint(canvas.polygon_mask(outline(look), 0.01), look.skin)
-    canvas.paint(canvas.ellipse_mask(0, a * 0.26, look.nose * 1.2, look.nose * 1.1, 0.01), shade(mix(look.skin, (60, 60, 220), 0.45), 1.0))
+    canvas.paint(
+        canvas.ellipse_mask(0, a * 0.26, look.nose * 1.2, look.nose * 1.1, 0.01),
+        shade(mix(look.skin, (60, 60, 220), 0.45), 1.0),
+    )
     felt = noise(rng, canvas.height, canvas.width, canvas.scale * 0.05, canvas.scale * 0.05)
     canvas.multiply(1 + 0.045 * felt)
     canvas.multiply(_shading(canvas, look, 0.9))

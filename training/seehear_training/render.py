@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -106,8 +107,8 @@ class Rendering:
         self._clutter = [Clutter(rng, scene.width, scene.height) for _ in range(scene.picture.clutter)]
         self._noise = self._noise_tiles(rng)
         self.dry, self.voices, self.audio = self._sound()
-        """float32 [samples] at `SAMPLE_RATE`: each heard voice (key: person, -1 off-screen) dry, and as it sounds in the
-        mix before the offset; and the sound track, after it."""
+        """float32 [samples] at `SAMPLE_RATE`: each heard voice (key: person, -1 off-screen) dry, and as it sounds in
+        the mix before the offset; and the sound track, after it."""
 
     # ---- sound ----------------------------------------------------------------------------------------------------
 
@@ -124,7 +125,9 @@ class Rendering:
         wet = {i: voice.copy() for i, voice in dry.items()}
         if sound.decay_s > 0:
             for i in wet:  # each stands at another place in the room; the unseen speaker further away
-                response = acoustics.room_response(rng, sound.decay_s, sound.wetness * (1.5 if i == OFF_SCREEN else 1.0))
+                response = acoustics.room_response(
+                    rng, sound.decay_s, sound.wetness * (1.5 if i == OFF_SCREEN else 1.0)
+                )
                 wet[i] = acoustics.convolve(dry[i], response)
         mix = np.sum(list(wet.values()), axis=0).astype(np.float32)
         if sound.noise_db is not None:
@@ -133,7 +136,11 @@ class Rendering:
             mix += acoustics.music_bed(rng, length) * acoustics.db_to_gain(_VOICE_DB + sound.music_db)
         level, peak = acoustics.rms(mix), float(np.abs(mix).max(initial=0.0))
         gain = min(acoustics.db_to_gain(sound.level_db) / max(level, 1e-9), 0.95 / max(peak, 1e-9))
-        return dry, {i: v * np.float32(gain) for i, v in wet.items()}, acoustics.shift(mix * np.float32(gain), scene.offset_ms)
+        return (
+            dry,
+            {i: v * np.float32(gain) for i, v in wet.items()},
+            acoustics.shift(mix * np.float32(gain), scene.offset_ms),
+        )
 
     # ---- picture --------------------------------------------------------------------------------------------------
 
@@ -163,6 +170,10 @@ class Rendering:
             moved = _moved(pose, -x, -y)
             actor.face.draw(frame[y : y + h, x:x1], moved, mouth)
         return self._develop(frame, index, time_s, shot.brightness)
+
+    def mouth(self, who: int, time_s: float) -> NDArray[np.float32]:
+        """Shape of a person's mouth as drawn at `time_s`, [4]; see `mouth`."""
+        return self._actors[who].mouth(time_s)
 
     def _shot_at(self, time_s: float) -> int:
         return max(0, bisect_right([s.start_s for s in self.scene.shots], time_s + 1e-9) - 1)
@@ -348,7 +359,7 @@ def _close(active: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill pauses of at most `_CLOSE_SLOTS` slots between active ones."""
     out = active.copy()
     on = np.flatnonzero(active)
-    for a, b in zip(on[:-1], on[1:], strict=True):
+    for a, b in pairwise(on):
         if b - a - 1 <= _CLOSE_SLOTS:
             out[a:b] = True
     return out

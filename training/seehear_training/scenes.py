@@ -1,8 +1,8 @@
 """What happens in a scene: who is where, who says what when, what the room and the camera do.
 
-A `Scene` is a complete specification, plain data with no pixels and no samples; `render.render` turns it into frames, audio and
-truth. `Scene.random` draws one from a seed. The same seed and arguments give the same scene, and the same scene the same
-bytes.
+A `Scene` is a complete specification, plain data with no pixels and no samples; `render.render` turns it into frames,
+audio and truth. `Scene.random` draws one from a seed. The same seed and arguments give the same scene, and the same
+scene the same bytes.
 
 What scenes contain, and why: turns and overlap; voices from nobody in the picture, and speakers cut away from (somebody
 else's lips may move meanwhile); people who chew, mutter, or speak *without their sound*, some of them saying the very
@@ -158,7 +158,9 @@ class Scene:
     ) -> Scene:
         """Draw a scene. `people` (1..6) and `kinds` (see `looks.KINDS`) are drawn too unless given."""
         if duration_s <= 0 or fps <= 0 or min(size) < 16:
-            raise ValueError(f"{duration_s} s at {fps} fps, {size[0]}x{size[1]}: all must be positive, sides at least 16")
+            raise ValueError(
+                f"{duration_s} s at {fps} fps, {size[0]}x{size[1]}: all must be positive, sides at least 16"
+            )
         if people is not None and not 1 <= people <= 6:
             raise ValueError(f"{people} people: expected 1 to 6")
         # One stream of random numbers for each concern: a new trait then leaves everything else as it was.

@@ -59,18 +59,17 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         None => demo()?,
     };
     Input::File(input.clone()).check()?;
-    let (engine, backend) = engine::load(engine_args)?;
     let dir = std::env::temp_dir().join(format!("seehear-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;
     let result = match args.soak_minutes {
-        Some(minutes) => soak(&input, &dir, minutes, &engine, &backend),
-        None => table(args, &input, &dir, &engine, &backend),
+        Some(minutes) => soak(&input, &dir, minutes, engine_args),
+        None => table(args, &input, &dir, engine_args),
     };
     std::fs::remove_dir_all(&dir).with_context(|| format!("{}", dir.display()))?;
     result
 }
 
-fn table(args: &Args, input: &Path, dir: &Path, engine: &Engine, backend: &OnnxRuntime) -> anyhow::Result<()> {
+fn table(args: &Args, input: &Path, dir: &Path, engine_args: &EngineArgs) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for (width, height) in [(1280, 720), (1920, 1080)] {
         say::note(&format!("preparing {width}×{height} …"));
@@ -83,7 +82,9 @@ fn table(args: &Args, input: &Path, dir: &Path, engine: &Engine, backend: &OnnxR
             (format!("live {height}p25 → overlay, H.264"), "realtime", Some(dir.join("out.mp4"))),
         ] {
             say::note(&format!("{what} …"));
-            rows.push(measure(what, &job(&clip, pipeline, output)?, engine, backend)?);
+            let job = job(&clip, pipeline, output)?;
+            let (engine, backend) = engine::load(engine_args, job.plan.live)?;
+            rows.push(measure(what, &job, &engine, &backend)?);
         }
     }
     if args.json {
@@ -107,7 +108,8 @@ fn table(args: &Args, input: &Path, dir: &Path, engine: &Engine, backend: &OnnxR
             r.dropped
         ))?;
     }
-    let latency = seehear::session::declared_latency(engine).as_ms_f64();
+    let (engine, _) = engine::load(engine_args, true)?;
+    let latency = seehear::session::declared_latency(&engine).as_ms_f64();
     say::result(&format!("algorithmic latency {latency:.0} ms; engine {}; {}", engine.manifest.name, machine()?))?;
     Ok(())
 }
@@ -161,7 +163,8 @@ fn dropped(s: &Summary) -> u64 {
     s.drops.video_overload + s.drops.audio_overload + s.drops.failed_slots + s.drops.undrawn_frames
 }
 
-fn soak(input: &Path, dir: &Path, minutes: u32, engine: &Engine, backend: &OnnxRuntime) -> anyhow::Result<()> {
+fn soak(input: &Path, dir: &Path, minutes: u32, engine_args: &EngineArgs) -> anyhow::Result<()> {
+    let (engine, backend) = engine::load(engine_args, true)?;
     let clip = dir.join("soak.mkv");
     say::note("preparing the clip …");
     prepare(input, &clip, minutes * 60, None)?;
@@ -185,7 +188,7 @@ fn soak(input: &Path, dir: &Path, minutes: u32, engine: &Engine, backend: &OnnxR
     };
     let mut null = Null(EventWriter::new(io::sink()));
     let job = job(&clip, "realtime", Some(dir.join("soak.mp4")))?;
-    let s = gstseehear::run::run(&job, engine, backend, &mut null, &mut look, &AtomicBool::new(false))?;
+    let s = gstseehear::run::run(&job, &engine, &backend, &mut null, &mut look, &AtomicBool::new(false))?;
     let wall = began.elapsed().as_secs_f64();
     for (name, line) in [("first", readings.first()), ("last", readings.last())] {
         say::result(&format!("{name}: {}", line.map_or("none (too short)", String::as_str)))?;

@@ -6,11 +6,13 @@ use seehear::net::Engine;
 use seehear_nets::{OnnxRuntime, OnnxRuntimeOptions};
 use std::path::{Path, PathBuf};
 
-/// Loads what the options name.
-pub(crate) fn load(args: &EngineArgs) -> anyhow::Result<(Engine, OnnxRuntime)> {
+/// Loads what the options name. A live source leaves the machine's other cores to the decoder, the encoder and others.
+pub(crate) fn load(args: &EngineArgs, live: bool) -> anyhow::Result<(Engine, OnnxRuntime)> {
     let path = find(&args.engine)?;
     let engine = Engine::load(&path)?;
-    let backend = OnnxRuntime::new(OnnxRuntimeOptions { threads: args.threads, library: args.onnxruntime.clone() })?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(if live { 1 } else { cores.min(4) }, usize::from);
+    let backend = OnnxRuntime::new(OnnxRuntimeOptions { threads, library: args.onnxruntime.clone() })?;
     Ok((engine, backend))
 }
 

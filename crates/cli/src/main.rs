@@ -43,9 +43,9 @@ struct EngineArgs {
     #[arg(long, global = true, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
 
-    /// Threads that one network run may use
-    #[arg(long, global = true, default_value_t = 1, value_name = "N")]
-    threads: usize,
+    /// Threads that one network run may use: all cores for a file, one for a live source, where not given
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
 }
 
 #[derive(Debug, Subcommand)]

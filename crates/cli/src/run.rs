@@ -97,7 +97,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         Some(path) if !stdout_taken => Some(PendingFile::create(path)?),
         _ => None,
     };
-    let (engine, backend) = engine::load(engine_args)?;
+    let (engine, backend) = engine::load(engine_args, job.plan.live)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     ctrlc::set_handler(move || asked.store(true, Ordering::Release)).context("Ctrl-C can't be caught")?;

@@ -103,7 +103,6 @@ impl Board {
         slide.drawn.extend(report.speakers.iter().filter(|s| is_shown(s)).map(|s| {
             let rect = drawn_box(s.object.rect, g.width, g.height);
             let (x0, y0, ..) = rect.edges();
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a box inside the picture")]
             let mark = Mark { id: s.object.id, speaking: s.speaking, width: even(rect.w), height: even(rect.h) };
             Drawn { mark, x: round(x0), y: round(y0) }
         }));
@@ -142,9 +141,10 @@ impl Board {
     }
 }
 
-/// Lost objects keep their id, but there may be nobody there; tentative ones may be chance.
+/// Who speaks, and who has spoken and is still there. Lost objects keep their id, but nobody may be there; an object
+/// that never spoke may be chance.
 fn is_shown(s: &Speaker) -> bool {
-    s.speaking || s.object.state == seehear::av_object::TrackState::Confirmed
+    s.speaking || (s.has_spoken && s.object.state == seehear::av_object::TrackState::Confirmed)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "pixels")]

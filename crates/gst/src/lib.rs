@@ -29,17 +29,24 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
     overlay::register(Some(plugin))
 }
 
-gst::plugin_define!(
-    seehear,
-    env!("CARGO_PKG_DESCRIPTION"),
-    plugin_init,
-    env!("CARGO_PKG_VERSION"),
-    // GStreamer's list of licence words has none for "MIT OR Apache-2.0".
-    "MIT/X11",
-    env!("CARGO_PKG_NAME"),
-    env!("CARGO_PKG_NAME"),
-    "https://example.invalid/seehear"
-);
+pub use plugin::*;
+
+mod plugin {
+    #![allow(missing_docs, reason = "the macro's exported symbols, which GStreamer alone calls")]
+    use super::plugin_init;
+
+    gst::plugin_define!(
+        seehear,
+        env!("CARGO_PKG_DESCRIPTION"),
+        plugin_init,
+        env!("CARGO_PKG_VERSION"),
+        // GStreamer's list of licence words has none for "MIT OR Apache-2.0".
+        "MIT/X11",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_NAME"),
+        "https://example.invalid/seehear"
+    );
+}
 
 /// Starts GStreamer and registers our elements; safe to call again.
 ///
