@@ -40,7 +40,7 @@ pub struct AttentionConfig {
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { memory_ms: 1_200.0, smoothing: 1 }
+        Self { memory_ms: 700.0, smoothing: 1 }
     }
 }
 

@@ -27,7 +27,7 @@ pub struct PeakConfig {
 
 impl Default for PeakConfig {
     fn default() -> Self {
-        Self { min_logit: 0.7, radius_share: 0.2 }
+        Self { min_logit: 0.5, radius_share: 0.35 }
     }
 }
 

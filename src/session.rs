@@ -63,6 +63,7 @@ impl SessionConfig {
             ("peaks.radius_share", self.peaks.radius_share, unit.clone()),
             ("tracker.reach_share", self.tracker.reach_share, unit.clone()),
             ("tracker.smoothing", self.tracker.smoothing, unit.clone()),
+            ("tracker.move_logit", self.tracker.move_logit, -5.0..=5.0),
             ("voice.min_dbfs", self.voice.min_dbfs, -120.0..=0.0),
             ("voice.above_floor_db", self.voice.above_floor_db, 0.0..=60.0),
             ("voice.floor_rise_db_per_s", self.voice.floor_rise_db_per_s, 0.0..=60.0),

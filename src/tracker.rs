@@ -1,7 +1,7 @@
 //! Tracking: peaks of successive slots become [`AvObject`]s with stable ids.
 //!
-//! A nearest-neighbour tracker: strongest peaks first, each continues the nearest object within reach or begins a new
-//! one. Objects wait in one state machine:
+//! A nearest-neighbour tracker: the nearest pairs of peak and object belong together, as far as they are within reach;
+//! peaks left over begin new objects. Objects wait in one state machine:
 //!
 //! ```text
 //!            confirm_ms of peaks                lost_after_ms without a peak
@@ -16,7 +16,7 @@
 use crate::attention::AttentionMap;
 use crate::av_object::{AvObject, TrackState};
 use crate::geometry::{PxPoint, PxRect};
-use crate::peaks::Peak;
+use crate::peaks::{MAX_PEAKS, Peak};
 use crate::time::TimeDelta;
 use serde::{Deserialize, Serialize};
 
@@ -35,13 +35,22 @@ pub struct TrackerConfig {
     pub lost_after_ms: i64,
     /// Time without a peak after which a lost object's id is given up, ms.
     pub forget_after_ms: i64,
+    /// A peak of at least this attention logit moves the object that it continues; a weaker one only keeps it.
+    pub move_logit: f32,
     /// Share of a new peak in an object's place and size, 0…1.
     pub smoothing: f32,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { reach_share: 0.25, confirm_ms: 200, lost_after_ms: 800, forget_after_ms: 60_000, smoothing: 0.2 }
+        Self {
+            reach_share: 0.35,
+            confirm_ms: 200,
+            lost_after_ms: 800,
+            forget_after_ms: 60_000,
+            smoothing: 0.2,
+            move_logit: 1.0,
+        }
     }
 }
 
@@ -59,6 +68,8 @@ pub struct Tracker {
     confirm_slots: usize,
     tracks: Vec<Track>,
     objects: Vec<AvObject>,
+    /// Peaks of this slot that no track has taken yet.
+    left: Vec<Peak>,
     next_id: u32,
     ready: bool,
 }
@@ -72,6 +83,7 @@ impl Tracker {
             confirm_slots: TimeDelta::from_ms(config.confirm_ms).slots_ceil().max(1),
             tracks: Vec::with_capacity(MAX_OBJECTS + 1),
             objects: Vec::with_capacity(MAX_OBJECTS + 1),
+            left: Vec::with_capacity(MAX_PEAKS),
             next_id: 1,
             ready: false,
         }
@@ -86,32 +98,16 @@ impl Tracker {
             track.taken = false;
             track.object.logit = logit_at(map, track.object.rect.centre);
         }
-        for peak in peaks {
-            let nearest = self
-                .tracks
-                .iter_mut()
-                .filter(|t| !t.taken)
-                .map(|t| (t.object.rect.centre.distance(peak.px), t))
-                .filter(|(d, _)| *d <= reach)
-                .min_by(|a, b| a.0.total_cmp(&b.0));
-            match nearest {
-                Some((_, track)) => {
-                    let k = self.config.smoothing;
-                    let rect = &mut track.object.rect;
-                    rect.centre.x += k * (peak.px.x - rect.centre.x);
-                    rect.centre.y += k * (peak.px.y - rect.centre.y);
-                    rect.w += k * (peak.extent.w - rect.w);
-                    rect.h += k * (peak.extent.h - rect.h);
-                    track.object.logit = peak.logit;
-                    track.object.last_peak = now;
-                    track.hits += 1;
-                    track.taken = true;
-                    if track.hits >= self.confirm_slots || track.object.state == TrackState::Lost {
-                        track.object.state = TrackState::Confirmed;
-                    }
-                }
-                None => self.begin(peak),
-            }
+        // The nearest pair first, whatever its strength: a stronger peak beside a face must not take its id.
+        self.left.clear();
+        self.left.extend_from_slice(peaks);
+        while let Some((p, t)) = self.nearest_pair(reach) {
+            let peak = self.left.swap_remove(p);
+            self.continue_track(t, &peak);
+        }
+        for p in 0..self.left.len() {
+            let peak = self.left[p];
+            self.begin(&peak);
         }
         let lost = TimeDelta::from_ms(self.config.lost_after_ms);
         let forget = TimeDelta::from_ms(self.config.forget_after_ms);
@@ -125,6 +121,42 @@ impl Tracker {
         self.objects.clear();
         self.objects.extend(self.tracks.iter().map(|t| t.object));
         self.ready = true;
+    }
+
+    /// The peak and the track, both still free, that are nearest to each other and within reach.
+    fn nearest_pair(&self, reach: f32) -> Option<(usize, usize)> {
+        let mut best = None;
+        let mut least = reach;
+        for (p, peak) in self.left.iter().enumerate() {
+            for (t, track) in self.tracks.iter().enumerate().filter(|(_, t)| !t.taken) {
+                let distance = track.object.rect.centre.distance(peak.px);
+                if distance <= least {
+                    least = distance;
+                    best = Some((p, t));
+                }
+            }
+        }
+        best
+    }
+
+    fn continue_track(&mut self, index: usize, peak: &Peak) {
+        let track = &mut self.tracks[index];
+        // A weak peak keeps an object, a strong one moves it: chance agreement beside a silent face is not to drag it off.
+        if peak.logit >= self.config.move_logit {
+            let k = self.config.smoothing;
+            let rect = &mut track.object.rect;
+            rect.centre.x += k * (peak.px.x - rect.centre.x);
+            rect.centre.y += k * (peak.px.y - rect.centre.y);
+            rect.w += k * (peak.extent.w - rect.w);
+            rect.h += k * (peak.extent.h - rect.h);
+        }
+        track.object.logit = peak.logit;
+        track.object.last_peak = peak.start;
+        track.hits += 1;
+        track.taken = true;
+        if track.hits >= self.confirm_slots || track.object.state == TrackState::Lost {
+            track.object.state = TrackState::Confirmed;
+        }
     }
 
     fn begin(&mut self, peak: &Peak) {
