@@ -18,19 +18,19 @@ fn main() {
     divan::main();
 }
 
-const GEOMETRY: MapGeometry = MapGeometry { cols: 21, rows: 12, width: 1280, height: 720 };
+const GEOMETRY: MapGeometry = MapGeometry { cols: 27, rows: 15, width: 1280, height: 720 };
 const SCORE: ScoreSpec =
-    ScoreSpec { scale: 28.6, zero_ms: 0.0, spread_ms: 60.0, sure: 0.1, nothing: 0.04, slope: 2.0, bias: -2.6 };
+    ScoreSpec { scale: 28.6, zero_ms: 0.0, spread_ms: 60.0, sure: 0.1, nothing: 0.04, slope: 2.6, bias: -2.6 };
 
 fn wave(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i as f32 * 0.37).sin()).collect()
 }
 
-#[divan::bench(args = [(1280, 720), (1920, 1080)])]
+#[divan::bench(args = [(1280, 720), (2400, 1080)])]
 fn reduce(bencher: Bencher<'_, '_>, (width, height): (u32, u32)) {
     let picture = GreyImage { data: (0..width * height).map(|i| (i * 31) as u8).collect(), width, height };
-    let mut reducer = Reducer::new(336, 192);
-    let mut out = vec![0; 336 * 192];
+    let mut reducer = Reducer::new(432, 240);
+    let mut out = vec![0; 432 * 240];
     bencher.bench_local(|| reducer.reduce(black_box(&picture).luma(), &mut out));
 }
 

@@ -45,7 +45,7 @@ pub struct AlignCounters {
     pub repeated: u64,
     /// Frames that no slot needed (source above 25 fps).
     pub unused: u64,
-    /// Frames that came after their slot was given out.
+    /// Frames dropped because their time stamp was not after the one before.
     pub late: u64,
     /// Times that the grid was anchored anew.
     pub jumps: u64,

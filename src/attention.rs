@@ -260,6 +260,7 @@ impl Attention {
         self.done = 0;
         self.sums.fill(0.0);
         self.weights = [0.0; OFFSETS];
+        self.set_offset(TimeDelta::ZERO);
     }
 
     /// The engine's zero: the offset, in ms, that it answers for material in sync.

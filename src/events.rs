@@ -100,15 +100,17 @@ pub struct Drops {
     pub video_overload: u64,
     /// Sound buffers dropped before analysis because it was behind (live only).
     pub audio_overload: u64,
-    /// Frames that came after their slot had been given out.
+    /// Frames dropped because their time stamp was not after the one before.
     pub late_frames: u64,
+    /// Buffers without a time stamp, or that could not be mapped.
+    pub unusable_buffers: u64,
     /// Slots whose network run failed.
     pub failed_slots: u64,
     /// Slots that a jump of the programme cut off.
     pub cut_off_slots: u64,
     /// Gaps in the sound, filled with silence.
     pub audio_gaps: u64,
-    /// Pictures shown without their result because it was late (live with output only).
+    /// Pictures that went out without their own slot's result because it was late (with output only).
     pub undrawn_frames: u64,
 }
 

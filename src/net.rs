@@ -121,7 +121,7 @@ pub trait Network: Send {
 
 /// Opens networks.
 pub trait Backend {
-    /// Its name, as in `--backend` and in the events' header.
+    /// Its name, as in the events' header.
     fn name(&self) -> &'static str;
 
     /// Opens `model` for inputs of exactly these shapes, which must give outputs of exactly those.

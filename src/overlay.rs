@@ -55,12 +55,13 @@ pub fn line_width(height: u32) -> f32 {
     (height as f32 / 200.0).max(2.0)
 }
 
-/// The box that is drawn for an object: its extent grown to at least a tenth of the picture and kept inside it.
+/// The box that is drawn for an object: its extent grown to at least 0.16 of the picture's height and kept inside it.
 #[must_use]
 pub fn drawn_box(rect: PxRect, width: u32, height: u32) -> PxRect {
     let (w, h) = (width as f32, height as f32);
+    // A narrow picture has no room for the least size: it is the picture that bounds it.
     let least = 0.16 * h;
-    let (bw, bh) = (rect.w.clamp(least, w * 0.9), rect.h.clamp(least, h * 0.9));
+    let (bw, bh) = (rect.w.max(least).min(w * 0.9), rect.h.max(least).min(h * 0.9));
     let mut centre = rect.centre;
     centre.x = centre.x.clamp(bw / 2.0, w - bw / 2.0);
     centre.y = centre.y.clamp(bh / 2.0, h - bh / 2.0);
@@ -85,19 +86,37 @@ pub fn draw_mark(mark: Mark, line: f32) -> Option<Sprite> {
     Some(Sprite { bgra: to_bgra(canvas), width: mark.width, height: mark.height })
 }
 
-/// The heat map: one pixel a cell, warm where the picture agrees with the sound; to be scaled over the frame.
+/// Pixels of the heat map's sprite per cell: whoever scales it up may be half a pixel off, and that is then little.
+const HEAT_PX: usize = 8;
+
+/// The heat map: warm where the picture agrees with the sound, interpolated between the cells' centres; to be scaled
+/// over the frame.
 pub fn draw_heat(map: &AttentionMap<'_>, into: &mut Sprite) {
-    into.width = map.geometry.cols as u32;
-    into.height = map.geometry.rows as u32;
+    let (cols, rows) = (map.geometry.cols, map.geometry.rows);
+    into.width = (cols * HEAT_PX) as u32;
+    into.height = (rows * HEAT_PX) as u32;
     into.bgra.clear();
-    for &logit in map.logits {
-        // 0: can't tell, nothing; ln 31 ≈ 3.4 is the most that 31 offsets can say.
-        let heat = (logit / 3.0).clamp(0.0, 1.0);
-        let alpha = 0.7 * heat;
-        let (r, g, b) = (1.0, 0.9 * heat, 0.1);
-        let byte = |x: f32| (x * alpha * 255.0).round() as u8;
-        into.bgra.extend_from_slice(&[byte(b), byte(g), byte(r), (alpha * 255.0).round() as u8]);
+    for y in 0..rows * HEAT_PX {
+        let (y0, y1, fy) = between(y, rows);
+        for x in 0..cols * HEAT_PX {
+            let (x0, x1, fx) = between(x, cols);
+            let line = |y: usize| map.logits[y * cols + x0] * (1.0 - fx) + map.logits[y * cols + x1] * fx;
+            let logit = line(y0) * (1.0 - fy) + line(y1) * fy;
+            // 0: can't tell, nothing; ln 31 ≈ 3.4 is the most that 31 offsets can say.
+            let heat = (logit / 2.5).clamp(0.0, 1.0);
+            let alpha = 0.75 * heat;
+            let (r, g, b) = (1.0, 0.9 * heat, 0.1);
+            let byte = |x: f32| (x * alpha * 255.0).round() as u8;
+            into.bgra.extend_from_slice(&[byte(b), byte(g), byte(r), (alpha * 255.0).round() as u8]);
+        }
     }
+}
+
+/// The two cells whose centres lie around a sprite's pixel, and how far it is on the way to the second.
+fn between(px: usize, cells: usize) -> (usize, usize, f32) {
+    let at = ((px as f32 + 0.5) / HEAT_PX as f32 - 0.5).clamp(0.0, cells as f32 - 1.0);
+    let first = at as usize;
+    (first, (first + 1).min(cells - 1), at - first as f32)
 }
 
 fn paint((r, g, b): (u8, u8, u8), alpha: f32) -> Paint<'static> {
@@ -240,6 +259,8 @@ mod tests {
         let tiny = PxRect { centre: PxPoint { x: -50.0, y: 2000.0 }, w: 1.0, h: 1.0 };
         let (x0, y0, x1, y1) = drawn_box(tiny, 1280, 720).edges();
         assert!(x0 >= 0.0 && y0 >= 0.0 && x1 <= 1280.0 && y1 <= 720.0 && x1 - x0 > 100.0);
+        let (x0, _, x1, _) = drawn_box(tiny, 32, 720).edges();
+        assert!(x0 >= 0.0 && x1 <= 32.0, "a column has no room for the least size");
     }
 
     #[test]
@@ -247,6 +268,9 @@ mod tests {
         let mut s = Sprite { bgra: Vec::new(), width: 0, height: 0 };
         let geometry = MapGeometry { cols: 2, rows: 1, width: 64, height: 32 };
         draw_heat(&AttentionMap { start: Timestamp::ZERO, logits: &[-1.0, 3.0], geometry }, &mut s);
-        assert_eq!((s.bgra[3], s.bgra[7]), (0, 179));
+        let alpha = |x: usize| s.bgra[4 * x + 3];
+        assert_eq!((s.width, s.height), (16, 8));
+        assert_eq!((alpha(0), alpha(4), alpha(15)), (0, 0, 191));
+        assert!(alpha(8) > 40 && alpha(8) < 150, "half-way between the centres: {}", alpha(8));
     }
 }

@@ -76,6 +76,15 @@ impl SessionConfig {
                 return Err(format!("{name} = {value} is out of range ({} to {})", range.start(), range.end()));
             }
         }
+        if self.speaking.off_probability > self.speaking.on_probability {
+            return Err(format!(
+                "speaking.off_probability = {} is above speaking.on_probability = {}: it would flicker",
+                self.speaking.off_probability, self.speaking.on_probability
+            ));
+        }
+        if self.attention.smoothing > 8 {
+            return Err(format!("attention.smoothing = {} is out of range (0 to 8)", self.attention.smoothing));
+        }
         let times = [
             ("tracker.confirm_ms", self.tracker.confirm_ms),
             ("tracker.lost_after_ms", self.tracker.lost_after_ms),

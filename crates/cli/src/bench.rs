@@ -209,7 +209,7 @@ fn soak(input: &Path, dir: &Path, minutes: u32, engine_args: &EngineArgs) -> any
 /// The clip, looped to `seconds`, at another size where one is given.
 fn prepare(input: &Path, to: &Path, seconds: u32, size: Option<(u32, u32)>) -> anyhow::Result<()> {
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-y", "-stream_loop", "-1", "-i"]).arg(input);
+    ffmpeg.args(["-v", "error", "-nostdin", "-y", "-stream_loop", "-1", "-i"]).arg(input);
     ffmpeg.args(["-t", &seconds.to_string(), "-map", "0:v:0", "-map", "0:a:0"]);
     match size {
         Some((w, h)) => {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Tells live, without any face detector, who in the picture is making the sound.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "seehear", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -43,7 +43,7 @@ struct EngineArgs {
     #[arg(long, global = true, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
 
-    /// Threads that one network run may use: all cores for a file, one for a live source, where not given
+    /// Threads that one network run may use: up to four cores for a file, one for a live source, where not given
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 }

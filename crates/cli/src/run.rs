@@ -1,7 +1,7 @@
 //! `seehear run`.
 
 use crate::{EngineArgs, engine, say};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// A file, a URI, a camera (/dev/video0) or "test"
     input: String,
 
-    /// Write the picture with the highlight and the original sound; .mp4 or .mkv
+    /// Write the picture with the highlight and its sound; .mp4 (H.264, AAC) or .mkv (H.264, FLAC: the sound unchanged)
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -91,7 +91,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     job.input.check()?;
     let stdout_taken = args.events.as_deref().is_some_and(|p| p.as_os_str() == "-");
     if stdout_taken && args.json {
-        bail!("--json and --events - both want standard output; give the events a file");
+        usage("--json and --events - both want standard output; give the events a file");
     }
     let events_file = match &args.events {
         Some(path) if !stdout_taken => Some(PendingFile::create(path)?),
@@ -118,6 +118,15 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     let bar = Bar::new(args);
     let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut |p| bar.update(p), &stop);
     bar.finish();
+    if result.is_err() && job.plan.live {
+        // What a live source gave before it failed is kept: whole lines, no summary.
+        drop(talker.writer.take());
+        if let Some(file) = events_file {
+            file.commit()?;
+        }
+        result?;
+        return Ok(());
+    }
     let summary = result?;
     if let Some(writer) = &mut talker.writer {
         match writer.summary(summary.clone()) {
@@ -140,7 +149,16 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Ends the program as clap does for wrong usage.
+fn usage(why: &str) -> ! {
+    use clap::CommandFactory;
+    crate::Cli::command().error(clap::error::ErrorKind::ArgumentConflict, why).exit()
+}
+
 fn job(args: &Args) -> anyhow::Result<Job> {
+    if args.heatmap && args.output.is_none() && !args.display {
+        usage("--heatmap is drawn over the picture: it needs --output FILE or --display");
+    }
     let input = Input::parse(&args.input);
     let name = match &args.pipeline {
         Some(name) => name.as_str(),
@@ -149,7 +167,7 @@ fn job(args: &Args) -> anyhow::Result<Job> {
     };
     let mut plan = if name.contains(['/', '.']) { Plan::load(name.as_ref())? } else { Plan::built_in(name)? };
     if args.realtime && !plan.live {
-        bail!("--realtime needs a live pipeline; {name} is not (leave --pipeline out, or use realtime)");
+        usage(&format!("--realtime needs a live pipeline; {name} is not (leave --pipeline out, or use realtime)"));
     }
     if let Some(h) = args.net_height {
         plan.stages.net_height = Some(usize::from(h));
@@ -217,15 +235,16 @@ impl Observer for Talker {
     }
 
     fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+        if self.until.is_some_and(|ns| u128::try_from(report.start.ns()).is_ok_and(|t| t >= ns)) {
+            self.stop.store(true, Ordering::Release);
+            return Ok(());
+        }
         self.turns.report(report);
         if let Some(w) = &mut self.writer {
             w.report(report)?;
             if self.flush {
                 w.flush()?;
             }
-        }
-        if self.until.is_some_and(|ns| u128::try_from(report.start.ns()).is_ok_and(|t| t >= ns)) {
-            self.stop.store(true, Ordering::Release);
         }
         Ok(())
     }
@@ -296,7 +315,8 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
     let drops = [
         (d.video_overload, "frames dropped by overload"),
         (d.audio_overload, "sound buffers dropped by overload"),
-        (d.late_frames, "frames too late"),
+        (d.late_frames, "frames out of order"),
+        (d.unusable_buffers, "buffers without time or content"),
         (d.failed_slots, "slots failed"),
         (d.cut_off_slots, "slots cut off by a jump"),
         (d.audio_gaps, "gaps in the sound"),

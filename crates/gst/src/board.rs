@@ -33,7 +33,7 @@ pub struct Slide {
     pub start: Timestamp,
     /// The objects, at most [`MAX_OBJECTS`].
     pub drawn: Vec<Drawn>,
-    /// The heat map, one pixel a cell; empty unless asked for.
+    /// The heat map; empty unless asked for.
     pub heat: Sprite,
 }
 

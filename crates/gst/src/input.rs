@@ -55,12 +55,22 @@ impl Input {
         }
     }
 
-    /// As the user named it.
+    /// As the user named it, without the password that a URI may hold: names go into events and logs.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::File(p) => p.display().to_string(),
-            Self::Uri(s) | Self::Camera(s) => s.clone(),
+            Self::Camera(s) => s.clone(),
+            Self::Uri(uri) => match uri.split_once("://") {
+                Some((scheme, rest)) => {
+                    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                    match authority.rsplit_once('@') {
+                        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
+                        None => uri.clone(),
+                    }
+                }
+                None => uri.clone(),
+            },
             Self::Test => "test".to_owned(),
         }
     }
@@ -155,6 +165,12 @@ mod tests {
             assert_eq!(Input::parse(text).pipeline(), pipeline, "{text}");
         }
         assert_eq!(Input::parse("file:///tmp/a.mp4"), Input::File("/tmp/a.mp4".into()));
+    }
+
+    #[test]
+    fn passwords_are_not_repeated() {
+        assert_eq!(Input::parse("rtsp://me:p@ss@cam.invalid/1?a=@").name(), "rtsp://***@cam.invalid/1?a=@");
+        assert_eq!(Input::parse("rtsp://cam.invalid/a@b").name(), "rtsp://cam.invalid/a@b");
     }
 
     #[test]

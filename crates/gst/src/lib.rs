@@ -44,7 +44,7 @@ mod plugin {
         "MIT/X11",
         env!("CARGO_PKG_NAME"),
         env!("CARGO_PKG_NAME"),
-        "https://example.invalid/seehear"
+        "seehear"
     );
 }
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct PendingFile {
     target: PathBuf,
-    temporary: PathBuf,
-    committed: bool,
+    /// `None` for a target that exists and is no regular file (a pipe, /dev/null): it is written to, never replaced.
+    temporary: Option<PathBuf>,
 }
 
 impl PendingFile {
@@ -25,6 +25,9 @@ impl PendingFile {
         if target.is_dir() {
             return Err(fail("is a folder; name a file in it".into()));
         }
+        if std::fs::metadata(target).is_ok_and(|m| !m.is_file()) {
+            return Ok(Self { target: target.to_owned(), temporary: None });
+        }
         let name = target.file_name().ok_or_else(|| fail("is no file name".into()))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
@@ -33,13 +36,13 @@ impl PendingFile {
         std::fs::File::create(&temporary).map_err(|e| {
             fail(format!("can't be written: {e}; choose a folder that exists and that you may write to"))
         })?;
-        Ok(Self { target: target.to_owned(), temporary, committed: false })
+        Ok(Self { target: target.to_owned(), temporary: Some(temporary) })
     }
 
     /// Where to write.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.temporary
+        self.temporary.as_deref().unwrap_or(&self.target)
     }
 
     /// The name it will have.
@@ -53,21 +56,22 @@ impl PendingFile {
     /// # Errors
     /// When the disk refuses.
     pub fn commit(mut self) -> Result<(), RunError> {
+        let Some(temporary) = &self.temporary else { return Ok(()) };
         let fail =
             |e: std::io::Error| RunError::Output { path: self.target.clone(), why: format!("can't be finished: {e}") };
-        std::fs::File::open(&self.temporary).and_then(|f| f.sync_all()).map_err(fail)?;
-        std::fs::rename(&self.temporary, &self.target).map_err(fail)?;
-        self.committed = true;
+        std::fs::File::open(temporary).and_then(|f| f.sync_all()).map_err(fail)?;
+        std::fs::rename(temporary, &self.target).map_err(fail)?;
+        self.temporary = None;
         Ok(())
     }
 }
 
 impl Drop for PendingFile {
     fn drop(&mut self) {
-        if !self.committed
-            && let Err(e) = std::fs::remove_file(&self.temporary)
+        if let Some(temporary) = &self.temporary
+            && let Err(e) = std::fs::remove_file(temporary)
         {
-            gst::warning!(gst::CAT_DEFAULT, "{}: {e}", self.temporary.display());
+            gst::warning!(gst::CAT_DEFAULT, "{}: {e}", temporary.display());
         }
     }
 }
@@ -145,7 +149,7 @@ pub fn build_file(
     {
         let encoder = parse_with_pads(encoder, values, name)?;
         let before = if name == "video_encoder" {
-            queue(gst::ClockTime::from_mseconds(200), 0)?
+            queue(gst::ClockTime::from_mseconds(80), 0)?
         } else {
             queue(gst::ClockTime::from_seconds(20), 0)?
         };
@@ -209,6 +213,17 @@ mod tests {
         pending.commit().unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"whole");
         assert_eq!(files(), 1);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_written_to_and_never_replaced() {
+        use std::os::unix::fs::FileTypeExt;
+        let null = Path::new("/dev/null");
+        let pending = PendingFile::create(null).unwrap();
+        assert_eq!(pending.path(), null);
+        pending.commit().unwrap();
+        drop(PendingFile::create(null).unwrap());
+        assert!(std::fs::metadata(null).unwrap().file_type().is_char_device());
     }
 
     #[test]

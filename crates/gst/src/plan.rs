@@ -184,7 +184,7 @@ impl Plan {
             }
         }
         for (name, ms, range) in
-            [("max_lead_ms", self.max_lead_ms, 100..=60_000), ("overlay_margin_ms", self.overlay_margin_ms, 0..=10_000)]
+            [("max_lead_ms", self.max_lead_ms, 100..=60_000), ("overlay_margin_ms", self.overlay_margin_ms, 0..=4_000)]
         {
             if !range.contains(&ms) {
                 return Err(format!("{name} = {ms} is out of range ({} to {})", range.start(), range.end()));

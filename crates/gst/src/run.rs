@@ -146,6 +146,10 @@ struct Shared {
     corrupt: AtomicU64,
     /// Running time of the first of them, ns.
     corrupt_at: AtomicI64,
+    /// Buffers without a time stamp, or that could not be mapped.
+    unusable: AtomicU64,
+    /// The run is being stopped: what is still under way is not waited for.
+    stopping: AtomicBool,
 }
 
 /// A pipeline ready to play.
@@ -156,7 +160,6 @@ struct Built {
     overlay: Option<SeehearOverlay>,
     /// Where the end of the stream is put in when the run is stopped.
     gates: [gst::Pad; 2],
-    stopping: Arc<AtomicBool>,
     output: Option<PathBuf>,
 }
 
@@ -177,6 +180,8 @@ impl Built {
             gave_up: AtomicBool::new(false),
             corrupt: AtomicU64::new(0),
             corrupt_at: AtomicI64::new(0),
+            unusable: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
         });
 
         let video_in = queue(gst::ClockTime::ZERO, 4)?;
@@ -211,8 +216,9 @@ impl Built {
             let latency = seehear::session::declared_latency(engine);
             let wait = latency + TimeDelta::from_ms(job.plan.overlay_margin_ms);
             let element = SeehearOverlay::with_board(Arc::clone(board), job.plan.live.then_some(wait));
-            // Room for the pictures that wait for their result, and as long again for the encoder's hiccups.
-            let held = gst::ClockTime::from_nseconds(u64::try_from(wait.ns()).unwrap_or(0)) * 2;
+            // Room for the pictures that wait for their result, and some for the encoder's hiccups.
+            let held = wait + TimeDelta::from_ms(160);
+            let held = gst::ClockTime::from_nseconds(u64::try_from(held.ns()).unwrap_or(0));
             let before = queue(held, 0)?;
             let out = make("tee")?;
             chain(&pipeline, &[&before, element.upcast_ref(), &out])?;
@@ -233,13 +239,12 @@ impl Built {
         let pad = |e: &gst::Element| e.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"));
         let targets = Targets { video: pad(&video_in)?, audio: pad(&audio_in)? };
         let gates = [pad(&video_tee)?, pad(&audio_tee)?];
-        let stopping = Arc::new(AtomicBool::new(false));
         for gate in &gates {
-            shut_when(gate, &stopping);
+            shut_when(gate, &shared);
         }
         let found = source::build(&job.plan, values, &pipeline, &targets)?;
         let output = job.output.clone();
-        Ok(Self { pipeline, found, shared, overlay, gates, stopping, output })
+        Ok(Self { pipeline, found, shared, overlay, gates, output })
     }
 
     fn play(
@@ -316,6 +321,7 @@ impl Built {
         let mut length = None;
         let mut stop_asked: Option<Instant> = None;
         let mut eos = false;
+        let mut failure = None;
         if self.pipeline.set_state(gst::State::Playing).is_err() {
             while let Some(message) = bus.pop() {
                 trouble.note(&message);
@@ -330,8 +336,14 @@ impl Built {
                     while let Some(other) = bus.timed_pop(gst::ClockTime::from_mseconds(20)) {
                         trouble.note(&other);
                     }
-                    if stop_asked.is_none() || !job.plan.live {
-                        return Err(trouble.error(Some(e), self.at()));
+                    let error = trouble.error(Some(e), self.at());
+                    if !job.plan.live {
+                        return Err(error);
+                    }
+                    // A live recording is kept: the muxer gets the end of the stream before the run fails.
+                    if failure.is_none() {
+                        failure = Some(error);
+                        stop.store(true, Ordering::Release);
                     }
                 }
                 Some(gst::MessageView::Eos(_)) => eos = true,
@@ -369,6 +381,9 @@ impl Built {
                 stop.store(true, Ordering::Release);
             }
             if eos && analysis_done() {
+                if let Some(error) = failure {
+                    return Err(error);
+                }
                 return Ok(Watched { interrupted: stop_asked.is_some(), length });
             }
             if stop.load(Ordering::Acquire) && stop_asked.is_none() {
@@ -376,6 +391,9 @@ impl Built {
                 self.end_now();
             }
             if stop_asked.is_some_and(|t| t.elapsed() > Duration::from_secs(20)) {
+                if let Some(error) = failure {
+                    return Err(error);
+                }
                 return Err(setup("the pipeline did not end within 20 s of being stopped"));
             }
         }
@@ -383,7 +401,7 @@ impl Built {
 
     /// Puts the end of the stream in behind the decoders, so that encoders and muxers finish their files.
     fn end_now(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.shared.stopping.store(true, Ordering::Release);
         for gate in &self.gates {
             // A stalled source pushes nothing that the probe could see; a blocked one holds the stream lock until the
             // analysis has moved on. A thread of its own, so that neither holds up the other.
@@ -415,6 +433,7 @@ impl Built {
         }
         s.set_counters(&o.counters);
         (s.drops.video_overload, s.drops.audio_overload) = self.shared.inbox.dropped();
+        s.drops.unusable_buffers = self.shared.unusable.load(Ordering::Relaxed);
         s.drops.undrawn_frames = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
         s.on_screen_s = o.on_screen_s();
         s.off_screen_s = o.off_screen_s();
@@ -450,16 +469,18 @@ fn setup(why: &str) -> RunError {
 }
 
 /// Once `stopping` is set, the first buffer at `pad` is replaced by the end of the stream, and all after it go.
-fn shut_when(pad: &gst::Pad, stopping: &Arc<AtomicBool>) {
-    let stopping = Arc::clone(stopping);
+fn shut_when(pad: &gst::Pad, shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
     let sent = AtomicBool::new(false);
-    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, _| {
-        if !stopping.load(Ordering::Acquire) {
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, info| {
+        if !shared.stopping.load(Ordering::Acquire) {
             return gst::PadProbeReturn::Ok;
         }
         if !sent.swap(true, Ordering::AcqRel) && !pad.send_event(gst::event::Eos::new()) {
             gst::debug!(gst::CAT_DEFAULT, "{} had ended already", pad.name());
         }
-        gst::PadProbeReturn::Drop
+        // Taken out here: with Drop the bindings and GStreamer would both let go of the buffer.
+        info.data = None;
+        gst::PadProbeReturn::Handled
     });
 }

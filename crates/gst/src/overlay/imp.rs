@@ -38,6 +38,8 @@ struct State {
 pub struct SeehearOverlay {
     state: Mutex<State>,
     undrawn: AtomicU64,
+    /// What the elements before this one add to a picture's age, ns: a jitter buffer, a decoder.
+    upstream_ns: AtomicU64,
 }
 
 impl SeehearOverlay {
@@ -54,7 +56,8 @@ impl SeehearOverlay {
         let Some(patience) = live else { return STALLED };
         let Some(now) = self.obj().current_running_time() else { return STALLED };
         let age = i64::try_from(now.nseconds()).unwrap_or(i64::MAX) - i64::try_from(pts.nseconds()).unwrap_or(0);
-        Duration::from_nanos(u64::try_from(patience.ns() - age).unwrap_or(0))
+        let upstream = i64::try_from(self.upstream_ns.load(Ordering::Relaxed)).unwrap_or(0);
+        Duration::from_nanos(u64::try_from(patience.ns() + upstream - age).unwrap_or(0))
     }
 
     fn draw(&self, frame: &mut VideoFrameRef<&mut gst::BufferRef>) -> Result<(), gst::FlowError> {
@@ -203,6 +206,7 @@ impl BaseTransformImpl for SeehearOverlay {
         }
         if let gst::QueryViewMut::Latency(q) = query.view_mut() {
             let (live, min, max) = q.result();
+            self.upstream_ns.store(min.nseconds(), Ordering::Relaxed);
             let wait = self.lock().link.as_ref().and_then(|l| l.patience);
             if let Some(wait) = wait.and_then(|w| u64::try_from(w.ns()).ok())
                 && live

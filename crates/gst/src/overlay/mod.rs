@@ -1,6 +1,7 @@
 //! `seehearoverlay`: draws the results of a [`Board`] over raw video, in place.
 //!
-//! A picture waits for the result of its own slot: for ever in a file (bounded by the queue before it), at most the
+//! A picture waits for the result of its own slot: in a file until it comes (20 s at most: then the analysis has
+//! stalled, and the file must still end), at most the
 //! declared latency plus a margin on a live pipeline, where it is then shown with the last result there is, and
 //! counted. On a live pipeline the element adds that waiting time to the latency query.
 

@@ -138,8 +138,13 @@ impl<'a> Analysis<'a> {
                 Taken::Audio(Item::Data(item, _)) => self.take_sound(item),
                 Taken::Video(Item::End) => {
                     ended.0 = true;
+                    // Stopped by the user: the picture ends here, and so does the sound that is still queued.
+                    ended.1 |= self.shared.stopping.load(Ordering::Acquire);
                     if let Some((session, _)) = &mut self.session {
                         session.end_video();
+                        if ended.1 {
+                            session.end_audio();
+                        }
                     }
                 }
                 Taken::Audio(Item::End) => {

@@ -40,6 +40,14 @@ fn running(sample: &gst::Sample) -> Option<Timestamp> {
     segment.to_running_time(sample.buffer()?.pts()?).map(timestamp)
 }
 
+/// Counts a buffer that the analysis can't take. One that lies outside its segment is not meant to be shown at all.
+fn unusable(shared: &Shared, sample: &gst::Sample) -> gst::FlowSuccess {
+    if running(sample).is_some() || sample.buffer().is_some_and(|b| b.pts().is_none()) {
+        shared.unusable.fetch_add(1, Ordering::Relaxed);
+    }
+    gst::FlowSuccess::Ok
+}
+
 fn sink(caps: &gst::Caps, callbacks: AppSinkCallbacks) -> AppSink {
     // Not async: the pipeline starts at once, the analysis takes what comes. The inbox is the queue, not the sink.
     AppSink::builder().caps(caps).sync(false).async_(false).enable_last_sample(false).callbacks(callbacks).build()
@@ -61,7 +69,7 @@ pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
                 known = Some((caps.to_owned(), info));
             }
             let Some((_, info)) = &known else { return Err(gst::FlowError::NotNegotiated) };
-            let Some(pts) = running(&sample) else { return Ok(gst::FlowSuccess::Ok) };
+            let Some(pts) = running(&sample) else { return Ok(unusable(&into, &sample)) };
             // A recording cut out of a stream begins with pictures that lack their references: no damage.
             let corrupt = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
             whole_before |= !corrupt;
@@ -69,7 +77,7 @@ pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
                 into.corrupt_at.store(pts.ns(), Ordering::Relaxed);
             }
             let duration = buffer.duration().map(delta);
-            let Some(picture) = GstPicture::map(buffer, info) else { return Ok(gst::FlowSuccess::Ok) };
+            let Some(picture) = GstPicture::map(buffer, info) else { return Ok(unusable(&into, &sample)) };
             let par = info.par();
             let format = SourceFormat {
                 width: info.width(),
@@ -98,7 +106,7 @@ pub(super) fn audio_sink(shared: &Arc<Shared>) -> AppSink {
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
             let Some(buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
-            let Some(start) = running(&sample) else { return Ok(gst::FlowSuccess::Ok) };
+            let Some(start) = running(&sample) else { return Ok(unusable(&into, &sample)) };
             let discont = buffer.flags().contains(gst::BufferFlags::DISCONT);
             into.inbox.push_audio(AudioItem::Sound { start, discont, buffer }).map_err(|_| gst::FlowError::Eos)?;
             Ok(gst::FlowSuccess::Ok)
