@@ -38,6 +38,9 @@ mod analysis;
 mod errors;
 mod intake;
 
+/// A file that gives nothing for so long will give nothing more.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// Takes what the analysis says, on its thread.
 pub trait Observer: Send {
     /// Once, before the first report: the source is known.
@@ -208,6 +211,7 @@ impl Built {
         link(&video_tee, video_sink.upcast_ref())?;
         let audio_sink = intake::audio_sink(&shared);
         let mono = make("audioconvert")?;
+        mix_unpositioned(&audio_in, &mono)?;
         chain(&pipeline, &[&mono, &make("audioresample")?, audio_sink.upcast_ref()])?;
         link(&audio_tee, &mono)?;
 
@@ -322,6 +326,7 @@ impl Built {
         let mut stop_asked: Option<Instant> = None;
         let mut eos = false;
         let mut failure = None;
+        let mut moved = (0, Instant::now());
         if self.pipeline.set_state(gst::State::Playing).is_err() {
             while let Some(message) = bus.pop() {
                 trouble.note(&message);
@@ -376,6 +381,13 @@ impl Built {
                 slots: self.shared.slots.load(Ordering::Relaxed),
                 wall: started.elapsed(),
             });
+            // An element that fails in silence can leave the others waiting for each other.
+            let slots = self.shared.slots.load(Ordering::Relaxed);
+            if slots != moved.0 || eos {
+                moved = (slots, Instant::now());
+            } else if !job.plan.live && moved.1.elapsed() > STALLED {
+                return Err(trouble.stalled(self.at()));
+            }
             if self.shared.gave_up.load(Ordering::Acquire) {
                 self.shared.inbox.close();
                 stop.store(true, Ordering::Release);
@@ -458,6 +470,34 @@ fn be_strict(pipeline: &gst::Pipeline) {
             element.set_property("output-corrupt", true);
         }
     });
+}
+
+/// Several channels of which nobody says where they stand (PCM of a field recorder) can't be mixed down by position:
+/// they are averaged.
+/// `first` sees their caps before anybody asks `convert` whether it can take them.
+fn mix_unpositioned(first: &gst::Element, convert: &gst::Element) -> Result<(), RunError> {
+    let pad = first.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"))?;
+    let convert = convert.downgrade();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(event) = info.event()
+            && let gst::EventView::Caps(caps) = event.view()
+            && let Some(convert) = convert.upgrade()
+            && let Some(s) = caps.caps().structure(0)
+        {
+            let channels = s.get::<i32>("channels").unwrap_or(1);
+            let positioned = s.get::<gst::Bitmask>("channel-mask").is_ok_and(|m| m.0 != 0);
+            let rows = if channels > 2 && !positioned {
+                // audioconvert reads its matrix as single floats.
+                let share = f32::from(u8::try_from(channels).unwrap_or(u8::MAX)).recip();
+                vec![gst::Array::new((0..channels).map(|_| share)).to_send_value()]
+            } else {
+                Vec::new()
+            };
+            convert.set_property("mix-matrix", gst::Array::from_values(rows));
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
 }
 
 fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {

@@ -48,6 +48,13 @@ impl Trouble {
         }
     }
 
+    /// The error for a file from which nothing comes any more.
+    pub(super) fn stalled(&self, at: Option<Timestamp>) -> RunError {
+        let why = self.warning.clone().unwrap_or_else(|| "nothing has come for 30 s".to_owned());
+        let why = format!("{why}: the streams can't be brought together; see GST_DEBUG=3, or convert the file");
+        RunError::Broken { input: self.input.clone(), at: at.unwrap_or_default(), why }
+    }
+
     fn no_decoder(&self) -> RunError {
         let why = format!("this machine has no {}; {INSTALL}, or convert the file", self.missing.join(" and no "));
         RunError::Input { input: self.input.clone(), why }
