@@ -1,6 +1,16 @@
 //! One benchmark per stage of the core, at the sizes of a 720p session with the default engine: `cargo bench`.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a benchmark")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::integer_division,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "a benchmark"
+)]
 
 use divan::{Bencher, black_box};
 use seehear::attention::{Attention, AttentionConfig, AttentionMap};
@@ -18,7 +28,7 @@ fn main() {
     divan::main();
 }
 
-const GEOMETRY: MapGeometry = MapGeometry { cols: 27, rows: 15, width: 1280, height: 720 };
+const GEOMETRY: MapGeometry = MapGeometry { cols: 25, rows: 14, width: 1280, height: 720 };
 const SCORE: ScoreSpec =
     ScoreSpec { scale: 28.6, zero_ms: 0.0, spread_ms: 60.0, sure: 0.1, nothing: 0.04, slope: 2.6, bias: -2.6 };
 
@@ -26,11 +36,11 @@ fn wave(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i as f32 * 0.37).sin()).collect()
 }
 
-#[divan::bench(args = [(1280, 720), (2400, 1080)])]
+#[divan::bench(args = [(1280, 720), (2240, 1080)])]
 fn reduce(bencher: Bencher<'_, '_>, (width, height): (u32, u32)) {
     let picture = GreyImage { data: (0..width * height).map(|i| (i * 31) as u8).collect(), width, height };
-    let mut reducer = Reducer::new(432, 240);
-    let mut out = vec![0; 432 * 240];
+    let mut reducer = Reducer::new(400, 224);
+    let mut out = vec![0; 400 * 224];
     bencher.bench_local(|| reducer.reduce(black_box(&picture).luma(), &mut out));
 }
 

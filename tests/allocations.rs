@@ -2,7 +2,17 @@
 //!
 //! The networks here are the tests' own; `crates/nets/tests/allocations.rs` shows the same of the real ones.
 
-#![allow(unsafe_code, clippy::unwrap_used, reason = "a counting allocator")]
+#![allow(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::integer_division,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "a counting allocator"
+)]
 
 mod common;
 

@@ -1,6 +1,15 @@
 //! The log-mel front-end against numpy (`golden/make_logmel.py`).
 
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::integer_division,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "a test"
+)]
 
 use seehear::mel::LogMel;
 use seehear::net::MelSpec;

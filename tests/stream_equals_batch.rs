@@ -5,7 +5,10 @@
     clippy::unwrap_used,
     clippy::integer_division,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
+    clippy::float_cmp,
     reason = "a test"
 )]
 

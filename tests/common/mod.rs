@@ -8,7 +8,10 @@
     clippy::unwrap_used,
     clippy::integer_division,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
+    clippy::float_cmp,
     reason = "test code, of which each test file uses its part"
 )]
 

@@ -1,7 +1,16 @@
 //! Bad input: a clear error that names the file, the time where there is one, and the remedy; exit code 1; nothing
 //! left behind; no panic.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::integer_division,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "a test"
+)]
 
 mod common;
 

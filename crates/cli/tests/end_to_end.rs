@@ -1,6 +1,15 @@
 //! The main job on the demo clip, whose truth is known: who speaks when, in events and in the picture.
 
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::integer_division,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "a test"
+)]
 
 mod common;
 
@@ -77,7 +86,7 @@ fn who_speaks_when_and_the_picture_shows_it() {
         });
         assert!(main[0].0 != main[1].0 && main.iter().all(|m| m.1 > 0.6), "{main:?}");
         // In the pause nobody is heard.
-        let pause = truth.turns.iter().filter(|t| t.who.is_none() && t.end_ms - t.start_ms > 1_000.0).next().unwrap();
+        let pause = truth.turns.iter().find(|t| t.who.is_none() && t.end_ms - t.start_ms > 1_000.0).unwrap();
         let in_pause = told.frames.iter().filter(|f| f.t_ms > pause.start_ms + 500.0 && f.t_ms + 40.0 < pause.end_ms);
         assert!(in_pause.clone().count() > 10 && in_pause.clone().all(|f| f.voice == Voice::None));
 

@@ -1,8 +1,16 @@
 //! `seehearoverlay` in a harness: what it draws, what it leaves alone, and what it says of its latency.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::integer_division,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "a test"
+)]
 
-use gst::prelude::*;
 use gst_check::Harness;
 use gstseehear::board::Board;
 use gstseehear::overlay::SeehearOverlay;

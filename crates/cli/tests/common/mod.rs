@@ -5,6 +5,12 @@
     unreachable_pub,
     missing_docs,
     clippy::unwrap_used,
+    clippy::integer_division,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
     reason = "test code, of which each test file uses its part"
 )]
 
@@ -98,7 +104,7 @@ impl Truth {
     pub fn who(&self, ms: f64) -> Option<Option<usize>> {
         let turn = self.turns.iter().find(|t| t.start_ms + 600.0 <= ms && ms < t.end_ms - 200.0)?;
         let voiced = self.voiced.get((ms / 40.0) as usize).is_some_and(|v| *v == 1);
-        voiced.then(|| turn.who).flatten().map(|w| usize::try_from(w).ok())
+        voiced.then_some(turn.who).flatten().map(|w| usize::try_from(w).ok())
     }
 
     pub fn cell(&self, x: f32, y: f32) -> Option<usize> {
