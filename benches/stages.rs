@@ -36,7 +36,7 @@ fn wave(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i as f32 * 0.37).sin()).collect()
 }
 
-#[divan::bench(args = [(1280, 720), (2240, 1080)])]
+#[divan::bench(args = [(1280, 720), (1920, 1080)])]
 fn reduce(bencher: Bencher<'_, '_>, (width, height): (u32, u32)) {
     let picture = GreyImage { data: (0..width * height).map(|i| (i * 31) as u8).collect(), width, height };
     let mut reducer = Reducer::new(400, 224);
