@@ -148,6 +148,9 @@ pub fn build_file(
         [(video, &container.video_encoder, "video_encoder"), (audio, &container.audio_encoder, "audio_encoder")]
     {
         let encoder = parse_with_pads(encoder, values, name)?;
+        if name == "audio_encoder" {
+            take_off_priming(&encoder)?;
+        }
         let before = if name == "video_encoder" {
             queue(gst::ClockTime::from_mseconds(80), 0)?
         } else {
@@ -157,6 +160,35 @@ pub fn build_file(
         tee.link(&before).map_err(|e| RunError::Setup { why: e.to_string() })?;
         encoder.link(&muxer).map_err(|e| RunError::Setup { why: format!("{name} does not fit the muxer: {e}") })?;
     }
+    Ok(())
+}
+
+/// An AAC encoder begins with a frame of priming (1024 samples) and stamps it with the time of the first sound, so that
+/// all its sound comes 21 ms late at 48 kHz. That frame goes, and the others take the time of what they hold.
+fn take_off_priming(encoder: &gst::Bin) -> Result<(), RunError> {
+    let pad = encoder
+        .static_pad("src")
+        .ok_or_else(|| RunError::Setup { why: "audio_encoder: the description has no open end".into() })?;
+    let priming = std::sync::OnceLock::new();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let aac = pad.current_caps().is_some_and(|c| c.structure(0).is_some_and(|s| s.name() == "audio/mpeg"));
+        if !aac {
+            return gst::PadProbeReturn::Ok;
+        }
+        let Some(gst::PadProbeData::Buffer(mut buffer)) = info.data.take() else { return gst::PadProbeReturn::Ok };
+        let Some(length) = priming.get() else {
+            if priming.set(buffer.duration().unwrap_or_default()).is_err() {
+                gst::warning!(gst::CAT_DEFAULT, "two first frames");
+            }
+            return gst::PadProbeReturn::Handled;
+        };
+        let earlier = |t: Option<gst::ClockTime>| t.map(|t| t.saturating_sub(*length));
+        let b = buffer.make_mut();
+        b.set_pts(earlier(b.pts()));
+        b.set_dts(earlier(b.dts()));
+        info.data = Some(gst::PadProbeData::Buffer(buffer));
+        gst::PadProbeReturn::Ok
+    });
     Ok(())
 }
 

@@ -149,6 +149,8 @@ struct Shared {
     corrupt: AtomicU64,
     /// Running time of the first of them, ns.
     corrupt_at: AtomicI64,
+    /// Where the last picture or sound ended by its own time stamp, ns: what a declared length speaks of.
+    reached: AtomicI64,
     /// Buffers without a time stamp, or that could not be mapped.
     unusable: AtomicU64,
     /// The run is being stopped: what is still under way is not waited for.
@@ -183,6 +185,7 @@ impl Built {
             gave_up: AtomicBool::new(false),
             corrupt: AtomicU64::new(0),
             corrupt_at: AtomicI64::new(0),
+            reached: AtomicI64::new(0),
             unusable: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
@@ -296,7 +299,9 @@ impl Built {
             let at = Timestamp::from_ns(self.shared.corrupt_at.load(Ordering::Relaxed));
             return broken(at, format!("the picture is corrupt from here on ({corrupt} frames); {REMEDY}"));
         }
-        let reached = TimeDelta::from_ns(SLOT.ns() * i64::try_from(outcome.slots).unwrap_or(0));
+        // A stream may begin late: the slots count from its beginning, its time stamps from the file's.
+        let told = SLOT * i64::try_from(outcome.slots).unwrap_or(0);
+        let reached = told.max(TimeDelta::from_ns(self.shared.reached.load(Ordering::Relaxed)));
         if let Some(length) = watched.length {
             let short = length - reached;
             // Lengths of some containers are estimates, and a stream may begin late.

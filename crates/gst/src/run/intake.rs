@@ -48,6 +48,14 @@ fn unusable(shared: &Shared, sample: &gst::Sample) -> gst::FlowSuccess {
     gst::FlowSuccess::Ok
 }
 
+/// Remembers how far the file has been read.
+fn note_reached(shared: &Shared, buffer: &gst::BufferRef) {
+    let end = buffer.pts().map(|t| t + buffer.duration().unwrap_or_default());
+    if let Some(end) = end.and_then(|t| i64::try_from(t.nseconds()).ok()) {
+        shared.reached.fetch_max(end, Ordering::Relaxed);
+    }
+}
+
 fn sink(caps: &gst::Caps, callbacks: AppSinkCallbacks) -> AppSink {
     // Not async: the pipeline starts at once, the analysis takes what comes. The inbox is the queue, not the sink.
     AppSink::builder().caps(caps).sync(false).async_(false).enable_last_sample(false).callbacks(callbacks).build()
@@ -76,6 +84,7 @@ pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
             if corrupt && whole_before && into.corrupt.fetch_add(1, Ordering::Relaxed) == 0 {
                 into.corrupt_at.store(pts.ns(), Ordering::Relaxed);
             }
+            note_reached(&into, &buffer);
             let duration = buffer.duration().map(delta);
             let Some(picture) = GstPicture::map(buffer, info) else { return Ok(unusable(&into, &sample)) };
             let par = info.par();
@@ -107,6 +116,7 @@ pub(super) fn audio_sink(shared: &Arc<Shared>) -> AppSink {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
             let Some(buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
             let Some(start) = running(&sample) else { return Ok(unusable(&into, &sample)) };
+            note_reached(&into, &buffer);
             let discont = buffer.flags().contains(gst::BufferFlags::DISCONT);
             into.inbox.push_audio(AudioItem::Sound { start, discont, buffer }).map_err(|_| gst::FlowError::Eos)?;
             Ok(gst::FlowSuccess::Ok)
