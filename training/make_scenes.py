@@ -14,14 +14,16 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from seehear_training.heads import FaceModel, HeadsUnavailable
 from seehear_training.looks import KINDS
 from seehear_training.media import MediaError, write_video, write_wav
+from seehear_training.recordings import Recordings
 from seehear_training.render import render
 from seehear_training.scenes import OFF_SCREEN, Scene
 from seehear_training.speech import SpeechUnavailable
@@ -40,6 +42,10 @@ examples:
       with every heard voice also alone, as scene-NNNNN.src-K.wav, and off-screen voices as .src-off.wav
   make_scenes.py --out toons --count 10 --kind cartoon --kind puppet --size 1280x720
       only drawn and felt faces, in HD
+  make_scenes.py --out real --count 200 --voices ~/speech
+      most people speak with the voices recorded in ~/speech, their lips moved by an estimate from the sound
+  make_scenes.py --out heads --count 200 --face-model ict_face.npz
+      most people have 3-D heads; README.md says how to make the file
 """
 
 
@@ -69,6 +75,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--people", type=int, choices=range(1, 7), metavar="N", help="1..6 in each scene (default: drawn)"
     )
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind of face; may be repeated")
+    parser.add_argument("--face-model", type=Path, metavar="FILE", help="3-D heads from this .npz; see README.md")
+    parser.add_argument(
+        "--heads", type=float, metavar="SHARE", help="of the people have 3-D heads (default: 0.8 with --face-model)"
+    )
+    parser.add_argument(
+        "--voices", type=Path, metavar="DIR", help="recordings to speak with, any format; no transcripts"
+    )
+    parser.add_argument("--voices-share", type=float, default=0.7, metavar="S", help="of the people do (default: 0.7)")
+    parser.add_argument(
+        "--voices-cache", type=Path, metavar="DIR", help="decoded recordings, for reuse (default: OUT/.voices)"
+    )
     offset = parser.add_mutually_exclusive_group()
     offset.add_argument("--offset-ms", type=float, default=0.0, help="delay the sound; > 0: audio late (default: 0)")
     offset.add_argument("--random-offset-ms", type=float, metavar="MAX", help="draw each offset from -MAX..MAX")
@@ -79,7 +96,28 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.count < 1 or arguments.seconds <= 0 or arguments.fps <= 0 or arguments.jobs < 1 or arguments.seed < 0:
         parser.error("--count, --seconds, --fps and --jobs must be positive, --seed not negative")
+    if not 0 <= arguments.voices_share <= 1:
+        parser.error(f"--voices-share {arguments.voices_share}: expected 0 to 1")
+    if arguments.heads is None:
+        arguments.heads = 0.8 if arguments.face_model else 0.0
+    if not 0 <= arguments.heads <= 1:
+        parser.error(f"--heads {arguments.heads}: expected 0 to 1")
+    if arguments.heads > 0 and not arguments.face_model:
+        parser.error("--heads needs --face-model FILE; README.md says how to make one")
+    arguments.voices_cache = arguments.voices_cache or arguments.out / ".voices"
     return arguments
+
+
+@lru_cache(maxsize=1)
+def recordings(folder: Path, cache: Path) -> Recordings:
+    """The voices, listed once per process."""
+    return Recordings(folder, cache)
+
+
+@lru_cache(maxsize=1)
+def face_model(path: Path) -> FaceModel:
+    """The model, loaded once per process."""
+    return FaceModel.load(path)
 
 
 def make_scene(arguments: argparse.Namespace, number: int) -> float:
@@ -99,8 +137,11 @@ def make_scene(arguments: argparse.Namespace, number: int) -> float:
         people=arguments.people,
         offset_ms=offset_ms,
         kinds=tuple(arguments.kind or ()),
+        recordings=recordings(arguments.voices, arguments.voices_cache) if arguments.voices else None,
+        recorded_share=arguments.voices_share,
+        heads=arguments.heads,
     )
-    rendering = render(scene)
+    rendering = render(scene, face_model(arguments.face_model) if arguments.face_model else None)
     stem = arguments.out / f"scene-{number:05d}"
     clip = stem.with_suffix("." + arguments.container)
     write_video(clip, rendering.frames(), rendering.audio, arguments.size, arguments.fps, crf=arguments.crf)
@@ -122,6 +163,8 @@ def main() -> int:
     begin, cpu_s = time.monotonic(), 0.0
     job = partial(make_scene, arguments)
     try:
+        if arguments.voices:
+            print(recordings(arguments.voices, arguments.voices_cache).summary(), file=sys.stderr)
         with ProcessPoolExecutor(arguments.jobs) as pool:
             for done, seconds in enumerate(pool.map(job, range(arguments.count)), 1):
                 cpu_s += seconds
@@ -132,7 +175,7 @@ def main() -> int:
                     file=sys.stderr,
                     flush=True,
                 )
-    except (MediaError, SpeechUnavailable) as error:
+    except (HeadsUnavailable, MediaError, SpeechUnavailable) as error:
         print(f"\nmake_scenes: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -42,6 +42,8 @@ class Pose:
     torso_x: float = 0.0
     torso_y: float = 0.0
     """Centre of the head to which the torso belongs: shoulders move less than heads."""
+    time_s: float = 0.0
+    """For what moves by itself, such as a hand held up."""
 
 
 class Face:

@@ -115,8 +115,12 @@ class MouthTrack:
         duration_s: float,
         lead_s: float = DEFAULT_LEAD_S,
         effort: float = 1.0,
+        recorded: Iterable[tuple[NDArray[np.float64], NDArray[np.float32]]] = (),
     ) -> None:
-        """`effort` scales how far the mouth moves from rest (0.6 mumbling, 1.2 theatrical)."""
+        """`effort` scales how far the mouth moves from rest (0.6 mumbling, 1.2 theatrical).
+
+        `recorded`: times [n] and shapes [n, 4] of whatever is said without known phonemes (see `articulation`).
+        """
         self.lead_s = lead_s
         count = int((duration_s + 1.0) * GRID_HZ) + 2
         weight = np.full(count, 0.06, np.float32)  # rest always pulls a little, so it wins in pauses
@@ -144,6 +148,15 @@ class MouthTrack:
         shape /= weight[:, None]
         shape = REST + effort * (shape - REST)
         shape[:, 0] = shape[:, 0] * (1.0 - shut) - 0.05 * shut
+        grid_s = np.arange(count) / GRID_HZ
+        for times, known in recorded:
+            if not len(times):
+                continue
+            # To rest and back within a tenth of a second, should the first or last shape be another.
+            ends = np.concatenate([[times[0] - 0.1], times, [times[-1] + 0.1]])
+            away = np.pad(known - REST, ((1, 1), (0, 0)))
+            for i in range(4):
+                shape[:, i] += effort * np.interp(grid_s, ends, away[:, i])
         self._shape = shape
 
     def at(self, time_s: float | NDArray[np.float64]) -> NDArray[np.float32]:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from . import acoustics
 from .backgrounds import Clutter, paint_background
 from .faces import Face, Pose
+from .heads import FaceModel, Head, HeadsUnavailable
+from .looks import Look
 from .motion import HeadMotion, Wander
 from .mouth import REST, IdleMouth, MouthTrack
 from .scenes import OFF_SCREEN, Line, Person, Scene
@@ -34,7 +36,7 @@ _CLOSE_SLOTS = 5  # pauses up to 200 ms within speech still count as speaking
 class _Actor:
     """One person's state over time: pose and mouth at any instant, and the face that is drawn."""
 
-    def __init__(self, person: Person, lines: list[Line], scene: Scene) -> None:
+    def __init__(self, person: Person, lines: list[Line], scene: Scene, model: FaceModel | None) -> None:
         self.person, self.lines = person, sorted(lines, key=lambda x: x.start_s)
         rng = np.random.default_rng([scene.seed, person.seed])
         self._motion = HeadMotion(rng, scene.duration_s, person.calm)
@@ -46,9 +48,22 @@ class _Actor:
             for line in self.lines
             for p in line.utterance().phonemes
         ]
+        recorded = [
+            (line.start_s + times, shapes)
+            for line in self.lines
+            if line.recording is not None
+            for times, shapes in [line.recording.mouth()]
+        ]
         self._spans = [(line.start_s - person.lead_s, line.end_s - person.lead_s) for line in self.lines]
-        self._track = MouthTrack(phonemes, scene.duration_s, person.lead_s, person.effort)
-        self.face = Face(person.look, person.half_width_px * max(s.zoom for s in scene.shots))
+        self._track = MouthTrack(phonemes, scene.duration_s, person.lead_s, person.effort, recorded)
+        half = person.half_width_px * max(s.zoom for s in scene.shots)
+        self.face: Face | Head
+        if isinstance(person.look, Look):
+            self.face = Face(person.look, half)
+        elif model is None:
+            raise HeadsUnavailable(f"scene {scene.seed} has 3-D heads: give a face model (--face-model FILE)")
+        else:
+            self.face = Head(model, person.look, half)
 
     def talking(self, time_s: float) -> float:
         """0..1: whether the lips speak (heard or not), with soft edges of 150 ms."""
@@ -86,6 +101,7 @@ class _Actor:
             gaze_y=m["gaze_y"],
             torso_x=base_x + 0.5 * m["x"] * half,
             torso_y=base_y + 0.6 * m["y"] * half,
+            time_s=time_s,
         )
 
 
@@ -98,9 +114,11 @@ def _gate(time_s: float, start_s: float, end_s: float, edge_s: float = 0.15) -> 
 class Rendering:
     """`audio`, `voices`, `truth()` and `frames()` of one scene."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, face_model: FaceModel | None = None) -> None:
         self.scene = scene
-        self._actors = [_Actor(p, [x for x in scene.lines if x.who == i], scene) for i, p in enumerate(scene.people)]
+        self._actors = [
+            _Actor(p, [x for x in scene.lines if x.who == i], scene, face_model) for i, p in enumerate(scene.people)
+        ]
         rng = np.random.default_rng([scene.seed, 1 << 20])
         self._shake = (Wander(rng, scene.picture.shake_px, 1.5), Wander(rng, scene.picture.shake_px, 1.1))
         self._flicker = Wander(rng, scene.picture.flicker, 0.8)
@@ -263,7 +281,7 @@ class Rendering:
                 {
                     "id": i,
                     "kind": actor.person.look.kind,
-                    "voice": f"{actor.person.voice.language}+{actor.person.voice.variant}",
+                    "voice": actor.person.recorded or f"{actor.person.voice.language}+{actor.person.voice.variant}",
                     "lead_ms": round(actor.person.lead_s * 1000, 1),
                     "visible": self._visible(i),
                     "box": box,
@@ -370,6 +388,9 @@ def _moved(pose: Pose, dx: float, dy: float) -> Pose:
     return Pose(**{**values, "torso_x": pose.torso_x + dx, "torso_y": pose.torso_y + dy})
 
 
-def render(scene: Scene) -> Rendering:
-    """Prepare a scene for rendering: the audio is made at once, frames when they are asked for."""
-    return Rendering(scene)
+def render(scene: Scene, face_model: FaceModel | None = None) -> Rendering:
+    """Prepare a scene for rendering: the audio is made at once, frames when they are asked for.
+
+    `face_model` is needed for scenes with 3-D heads.
+    """
+    return Rendering(scene, face_model)

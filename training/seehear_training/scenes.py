@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import acoustics, backgrounds
-from .looks import Look
+from .looks import HEAD, HeadLook, Look
 from .mouth import DEFAULT_LEAD_S, LEAD_RANGE_S
+from .recordings import Excerpt, RecordedVoice, Recordings
 from .speech import Utterance, Voice, random_text, synthesise
 
 OFF_SCREEN = -1
@@ -28,7 +29,10 @@ OFF_SCREEN = -1
 
 @dataclass(frozen=True)
 class Line:
-    """Something said: `who` is an index into the people or `OFF_SCREEN`; an unheard line only moves the lips."""
+    """Something said: `who` is an index into the people or `OFF_SCREEN`; an unheard line only moves the lips.
+
+    What is said is either `text` in a synthetic `voice`, or a `recording`; then `text` only names it.
+    """
 
     who: int
     start_s: float
@@ -36,15 +40,23 @@ class Line:
     voice: Voice
     heard: bool = True
     gain_db: float = 0.0
+    recording: Excerpt | None = None
 
     def utterance(self) -> Utterance:
-        """Its sound and phonemes."""
+        """Its sound and, unless it is a recording, its phonemes."""
+        if self.recording is not None:
+            return Utterance(self.recording.audio(), (), self.text)
         return synthesise(self.text, self.voice)
+
+    @property
+    def duration_s(self) -> float:
+        """How long it sounds."""
+        return self.recording.duration_s if self.recording is not None else self.utterance().duration_s
 
     @property
     def end_s(self) -> float:
         """When its sound ends."""
-        return self.start_s + self.utterance().duration_s
+        return self.start_s + self.duration_s
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Idle:
 class Person:
     """Somebody in the picture; pixels, origin top left."""
 
-    look: Look
+    look: Look | HeadLook
     cell: tuple[int, int, int, int]
     """x, y, w, h: the region that is theirs; no one else's face enters it."""
     x: float
@@ -78,6 +90,8 @@ class Person:
     """Where they look on the whole, radians, > 0 right; None: drawn from the seed."""
     idles: tuple[Idle, ...] = ()
     seed: int = 0
+    recorded: str = ""
+    """The recorded speaker whose voice they have; "": `voice` speaks for them."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +169,19 @@ class Scene:
         people: int | None = None,
         offset_ms: float = 0.0,
         kinds: tuple[str, ...] = (),
+        recordings: Recordings | None = None,
+        recorded_share: float = 0.7,
+        heads: float = 0.0,
     ) -> Scene:
-        """Draw a scene. `people` (1..6) and `kinds` (see `looks.KINDS`) are drawn too unless given."""
+        """Draw a scene. `people` (1..6) and `kinds` (see `looks.KINDS`, and `looks.HEAD`) are drawn too unless given.
+
+        With `recordings`, about `recorded_share` of the people, seen or not, speak with recorded voices; people, shots,
+        picture and room are the same as without. About `heads` of the people are 3-D heads, for which `render.render`
+        needs a face model.
+        """
+        for name, part in (("recorded_share", recorded_share), ("heads", heads)):
+            if not 0 <= part <= 1:
+                raise ValueError(f"{name} {part}: expected 0 to 1")
         if duration_s <= 0 or fps <= 0 or min(size) < 16:
             raise ValueError(
                 f"{duration_s} s at {fps} fps, {size[0]}x{size[1]}: all must be positive, sides at least 16"
@@ -167,8 +192,12 @@ class Scene:
         rng_cast, rng_talk, rng_shots, rng_look = (np.random.default_rng([seed, k]) for k in range(4))
         count = people or int(rng_cast.choice(6, p=[0.28, 0.36, 0.2, 0.1, 0.03, 0.03])) + 1
         grid = count > 3 or (count > 1 and bool(rng_cast.random() < 0.2))
-        cast = _cast(rng_cast, count, size, grid, kinds)
-        lines, cast = _conversation(rng_talk, cast, duration_s)
+        if HEAD in kinds:  # each kind given is as likely as the others
+            heads = max(heads, 1 / len(set(kinds)))
+            kinds = tuple(k for k in kinds if k != HEAD)
+        cast = _heads(np.random.default_rng([seed, 41]), _cast(rng_cast, count, size, grid, kinds), heads)
+        voices = _Voices(np.random.default_rng([seed, 40]), recordings, recorded_share, count)
+        lines, cast = _conversation(rng_talk, cast, duration_s, voices)
         return Scene(
             seed=seed,
             width=size[0],
@@ -219,22 +248,66 @@ def _cast(
     return tuple(cast)
 
 
+def _heads(rng: np.random.Generator, cast: tuple[Person, ...], share: float) -> tuple[Person, ...]:
+    """Gives that share of the people a 3-D head; from numbers of its own, so everything else stays as it was."""
+    if share == 0:
+        return cast
+    return tuple(replace(p, look=HeadLook.random(rng)) if rng.random() < share else p for p in cast)
+
+
+class _Voices:
+    """Who speaks with a recorded voice, drawn from numbers of its own: without recordings nothing is drawn at all."""
+
+    def __init__(self, rng: np.random.Generator, recordings: Recordings | None, share: float, people: int) -> None:
+        self.rng = rng
+        self._recordings, self._share = recordings, share
+        self._of: dict[int, RecordedVoice] = {}
+        self._spoken: set[Excerpt] = set()
+        for who in range(people):
+            if (voice := self.stranger()) is not None:
+                self._of[who] = voice
+
+    def of(self, who: int) -> RecordedVoice | None:
+        """A person's recorded voice, if they have one."""
+        return self._of.get(who)
+
+    def stranger(self) -> RecordedVoice | None:
+        """A recorded voice of nobody in the picture, or none."""
+        if self._recordings is None or self.rng.random() >= self._share:
+            return None
+        return self._recordings.draw(self.rng, without=[x.speaker for x in self._of.values()])
+
+    def line(self, line: Line, recorded: RecordedVoice, longest_s: float) -> Line:
+        """The same line, but something that was recorded."""
+        excerpt = recorded.pick(self.rng, longest_s, self._spoken)
+        return replace(line, text=f"[{excerpt.name}]", recording=excerpt)
+
+
 def _say(
-    rng: np.random.Generator, who: int, voice: Voice, start_s: float, length_s: float, heard: bool = True
+    rng: np.random.Generator,
+    who: int,
+    voice: Voice,
+    start_s: float,
+    length_s: float,
+    voices: _Voices,
+    recorded: RecordedVoice | None,
+    heard: bool = True,
 ) -> list[Line]:
-    """Lines of one voice filling about `length_s`."""
+    """Lines of one voice, `recorded` if it is one, filling about `length_s`."""
     lines: list[Line] = []
     time_s, gain_db = start_s, float(rng.uniform(-4, 4))
     while time_s < start_s + length_s - 0.5:
         words = int(np.clip((start_s + length_s - time_s) * voice.rate_wpm / 60, 2, 12))
         line = Line(who, time_s, random_text(rng, voice.language, words), voice, heard, gain_db)
+        if recorded is not None:
+            line = voices.line(line, recorded, start_s + length_s - time_s + 0.5)
         lines.append(line)
         time_s = line.end_s + float(rng.uniform(0.08, 0.35))
     return lines
 
 
 def _conversation(
-    rng: np.random.Generator, cast: tuple[Person, ...], duration_s: float
+    rng: np.random.Generator, cast: tuple[Person, ...], duration_s: float, voices: _Voices
 ) -> tuple[tuple[Line, ...], tuple[Person, ...]]:
     """Who speaks when, and what everybody's mouth does meanwhile."""
     voice_over = rng.random() < 0.06  # nobody in the picture is heard at all
@@ -250,7 +323,8 @@ def _conversation(
         candidates = [i for i in range(len(cast)) if i not in mute and (i != last or len(cast) == 1)]
         who = OFF_SCREEN if voice_over or draw < 0.18 or not candidates else int(rng.choice(candidates))
         voice = Voice.random(rng) if who == OFF_SCREEN else cast[who].voice
-        lines = _say(rng, who, voice, time_s, float(rng.uniform(1.5, 5.0)))
+        recorded = voices.stranger() if who == OFF_SCREEN else voices.of(who)
+        lines = _say(rng, who, voice, time_s, float(rng.uniform(1.5, 5.0)), voices, recorded)
         if not lines:
             break
         heard += lines
@@ -263,10 +337,11 @@ def _conversation(
     for i, person in enumerate(cast):
         idles: list[Idle] = []
         for start_s, end_s in _gaps([x for x in heard if x.who == i], duration_s):
-            more, idle = _meanwhile(rng, i, person, heard, start_s, end_s)
+            more, idle = _meanwhile(rng, i, person, heard, start_s, end_s, voices)
             extra += more
             idles.append(idle)
-        people.append(replace(person, idles=tuple(idles)))
+        own = voices.of(i)
+        people.append(replace(person, idles=tuple(idles), recorded=own.speaker if own else ""))
     return tuple(sorted(heard + extra, key=lambda x: x.start_s)), tuple(people)
 
 
@@ -283,7 +358,13 @@ def _gaps(lines: list[Line], duration_s: float) -> list[tuple[float, float]]:
 
 
 def _meanwhile(
-    rng: np.random.Generator, who: int, person: Person, heard: list[Line], start_s: float, end_s: float
+    rng: np.random.Generator,
+    who: int,
+    person: Person,
+    heard: list[Line],
+    start_s: float,
+    end_s: float,
+    voices: _Voices,
 ) -> tuple[list[Line], Idle]:
     """What a person does in a stretch without their own sound."""
     draw = rng.random()
@@ -294,7 +375,7 @@ def _meanwhile(
     if draw < 0.72:
         return [], replace(idle, kind=str(rng.choice(["chew", "chew", "mutter", "mutter", "smile", "lick"])))
     if draw < 0.88:  # speaks, but another sound is heard
-        lines = _say(rng, who, person.voice, start_s + 0.3, end_s - start_s - 0.6, heard=False)
+        lines = _say(rng, who, person.voice, start_s + 0.3, end_s - start_s - 0.6, voices, voices.of(who), heard=False)
     else:  # says the very words that are heard, but too early or too late
         late_s = float(rng.uniform(0.3, 1.2)) * (1 if rng.random() < 0.5 else -1)
         lines = [replace(x, who=who, start_s=x.start_s + late_s, heard=False) for x in heard if x.who != who]
