@@ -15,7 +15,7 @@ ORT_VERSION := 1.32.0
 DENY_VERSION := 0.20.2
 PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
-  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa \
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x \
   ffmpeg libespeak-ng1 espeak-ng-data python3-venv python3-pip
 
 VENV := .deps/venv
@@ -53,8 +53,8 @@ $(ORT): | packages
 	  "$$tmp"/onnxruntime-*.whl $@.part; mv $@.part $@
 
 $(VENV)/ready: training/pyproject.toml | packages
-	@echo "making the Python environment"; $(PYTHON) -m venv $(VENV); \
-	$(VENV)/bin/pip install -q --disable-pip-version-check "./training[dev]"; \
+	@echo "making the Python environment (PyTorch: some gigabytes, once)"; $(PYTHON) -m venv $(VENV); \
+	$(VENV)/bin/pip install -q --disable-pip-version-check "./training[dev,train]"; \
 	$(VENV)/bin/pip uninstall -q -y seehear-training; touch $@
 
 $(DENY):

@@ -1,4 +1,4 @@
-//! Embeddings: a stack of grey slots to a map of unit vectors, log-mel to one unit vector per slot.
+//! Embeddings: a stack of grey slots to a map of unit vectors, log-mel to unit vectors, one or more a slot.
 //!
 //! Both networks are run once a slot. The video network sees `slots` successive pictures, so its output stands for
 //! the middle one and comes `(slots − 1) / 2` slots late; the audio network sees `context_slots` on either side.
@@ -231,7 +231,7 @@ impl Norm {
     }
 }
 
-/// The audio embedding stage: push a slot of sound, pull the vector for the slot `latency` before.
+/// The audio embedding stage: push a slot of sound, pull the vectors of the slot `latency` before.
 pub struct AudioEmbedder {
     net: Box<dyn Network>,
     mel: LogMel,
@@ -264,7 +264,7 @@ impl AudioEmbedder {
         let spec = engine.manifest.audio.clone();
         let (span, mels, dim) = (2 * spec.context_slots + 1, spec.mel.mels, engine.manifest.dim);
         let input = TensorSpec::new(&spec.input, &[1, 1, mels, span * MELS_PER_SLOT]);
-        let output = TensorSpec::new(&spec.output, &[1, dim, span]);
+        let output = TensorSpec::new(&spec.output, &[1, dim, span * spec.steps_per_slot]);
         let net = backend.load(&engine.audio_file(), std::slice::from_ref(&input), std::slice::from_ref(&output))?;
         Ok(Self {
             net,
@@ -275,7 +275,7 @@ impl AudioEmbedder {
             norm: Norm::new(),
             input: vec![0.0; input.len()],
             all: vec![0.0; output.len()],
-            output: vec![0.0; dim],
+            output: vec![0.0; dim * spec.steps_per_slot],
             ready: false,
             spec,
         })
@@ -328,15 +328,19 @@ impl AudioEmbedder {
             }
         }
         self.net.run(&[&self.input], &mut [&mut self.all])?;
-        let span = 2 * self.spec.context_slots + 1;
-        for (o, row) in self.output.iter_mut().zip(self.all.chunks_exact(span)) {
-            *o = row[self.spec.context_slots];
+        let steps = self.spec.steps_per_slot;
+        let dim = self.output.len() / steps;
+        let rows = self.all.chunks_exact((2 * self.spec.context_slots + 1) * steps);
+        for (d, row) in rows.enumerate() {
+            for (k, &x) in row[self.spec.context_slots * steps..][..steps].iter().enumerate() {
+                self.output[k * dim + d] = x;
+            }
         }
         self.ready = true;
         Ok(true)
     }
 
-    /// The vector `[dim]` for the slot `latency` before the last one pushed.
+    /// The vectors `[steps_per_slot, dim]` of the slot `latency` before the last one pushed, earliest first.
     pub fn pull(&mut self) -> Option<&[f32]> {
         std::mem::take(&mut self.ready).then_some(&self.output[..])
     }

@@ -163,8 +163,8 @@ pub struct VideoSpec {
     pub stride: usize,
 }
 
-/// The audio half of an engine: `[1, 1, mels, 4·(2·context + 1)]` → `[1, dim, 2·context + 1]`, of which the middle
-/// vector is used.
+/// The audio half of an engine: `[1, 1, mels, 4·(2·context + 1)]` → `[1, dim, steps·(2·context + 1)]`, of which the
+/// middle slot's vectors are used.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AudioSpec {
@@ -178,6 +178,8 @@ pub struct AudioSpec {
     pub output: String,
     /// Slots of sound that the network sees on either side of the one it describes.
     pub context_slots: usize,
+    /// Vectors a slot: 1, or 4 for one every 10 ms. The first stands for the slot's beginning.
+    pub steps_per_slot: usize,
     /// Standard deviation below which the running normalisation does not go: silence stays silence.
     pub min_std: f32,
     /// The filterbank.
@@ -315,6 +317,9 @@ pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
     }
     if m.audio.context_slots > 64 {
         return Err(format!("audio.context_slots = {} is out of range (0 to 64)", m.audio.context_slots));
+    }
+    if !matches!(m.audio.steps_per_slot, 1 | 2 | 4) {
+        return Err(format!("audio.steps_per_slot = {} must be 1, 2 or 4", m.audio.steps_per_slot));
     }
     let mel = &m.audio.mel;
     if !(mel.low_hz >= 0.0 && mel.low_hz < mel.high_hz && mel.high_hz <= 8000.0) {

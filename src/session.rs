@@ -342,7 +342,11 @@ impl Stages {
         }
         match audio {
             Ok(false) => {}
-            Ok(true) => self.attention.push_sound(self.audio.pull().unwrap_or(&self.empty_sound)),
+            // Attention looks at slots: the first of a slot's vectors stands for its beginning.
+            Ok(true) => {
+                let none = &self.empty_sound[..];
+                self.attention.push_sound(self.audio.pull().map_or(none, |v| &v[..none.len()]));
+            }
             Err(e) => {
                 self.attention.push_sound(&self.empty_sound);
                 failure = Some(e);

@@ -61,7 +61,7 @@ def sha256(path: Path) -> str:
 
 def manifest(o: argparse.Namespace, scale: float, dim: int, files: dict[str, Path]) -> str:
     """The manifest's text."""
-    return f'''# {o.name}. README.md beside this file says what every field means, and what the engine can and cannot do.
+    return f'''# {o.name}. README.md beside this file says what every field means, and what the engine can and can't do.
 schema = 1
 name = "{o.name}"
 dim = {dim}
@@ -124,7 +124,7 @@ def main() -> int:
     o = parser.parse_args()
     saved = torch.load(o.checkpoint, map_location="cpu", weights_only=True)
     net = nets.build(saved["settings"])
-    net.load_state_dict(saved["average"])
+    net.load_state_dict(saved["average"], strict=False)
     o.out.mkdir(parents=True, exist_ok=True)
     files = {kind: o.out / f"{o.name}.{kind}.onnx" for kind in ("video", "audio")}
     frames = 4 * (2 * CONTEXT_SLOTS + 1)

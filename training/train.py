@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from seehear_training import footage, learn, nets, spots
+from seehear_training import footage, learn, nets, objective, spots
 from seehear_training.batches import Material, Recipe
 
 
@@ -38,7 +38,10 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--real-share", type=float, default=0.45)
-    parser.add_argument("--match-weight", type=float, default=0.5)
+    parser.add_argument("--match", type=float, default=0.5, help="weight of the match term (default: %(default)s)")
+    parser.add_argument("--place", type=float, default=0.0, help="of the place term (default: %(default)s)")
+    parser.add_argument("--presence", type=float, default=0.0, help="of the presence term (default: %(default)s)")
+    parser.add_argument("--trust", type=float, default=0.0, help="leave out spots of less confidence")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
@@ -60,7 +63,7 @@ def main() -> int:
         kept = {c.name: c for c in footage.of_split(collection.clips, o.split)}
         clips |= kept
         found += [s for path in o.spots for s in spots.load(path) if s.clip in kept]
-    found = [s for s in found if s.end - s.begin >= o.window]
+    found = [s for s in found if s.end - s.begin >= o.window and (s.known or s.confidence >= o.trust)]
     if not found:
         parser.error("nothing to learn from: give --synthetic, or --footage with --spots")
     height, width = (int(x) for x in o.crop.split("x"))
@@ -70,7 +73,7 @@ def main() -> int:
         batch=o.batch,
         rate=o.rate,
         real_share=o.real_share,
-        match_weight=o.match_weight,
+        weights=objective.Weights(o.match, o.place, o.presence),
         seed=o.seed,
         half=not o.exact,
         device=o.device,
@@ -82,8 +85,7 @@ def main() -> int:
     if learner.resume():
         print(f"going on from step {learner.step}", file=sys.stderr)
     elif o.start:
-        learn.start_from(o.start, net)
-        learner = learn.Learner(net, Material(clips, found), stage, o.run)
+        learner.adopt(o.start)
     real = sum(not s.known for s in found)
     print(f"{len(found) - real} synthetic spots, {real} of footage, {len(clips)} clips", file=sys.stderr)
     learner.train(o.minutes, lambda line: print(line, file=sys.stderr, flush=True))

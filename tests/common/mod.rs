@@ -54,6 +54,7 @@ sha256 = "{}"
 input = "logmel"
 output = "embedding"
 context_slots = 4
+steps_per_slot = 1
 min_std = 0.5
 [audio.mel]
 mels = 16

@@ -14,7 +14,8 @@ Times: row k of features and trajectories describes (k + 1/2) * 10 ms.
 
 `articulation.npz` beside this file holds the weights: float16 arrays, used by numpy alone. Where they come from: 10
 minutes of `python -m seehear_training.articulation train` on one CPU core, on espeak-ng 1.51 voices speaking
-`words.WORDS`. No recording of a person went into them, so they carry no licence but this project's.
+`words.WORDS` in all but the `HELD_OUT` languages. No recording of a person went into them, so they carry no licence but
+this project's.
 """
 
 from __future__ import annotations
@@ -175,7 +176,8 @@ def estimate(audio: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
     if talking.sum() >= RATE_HZ:  # less tells too little of a speaker's range
         for i, share in enumerate((1.0, 0.5, 0.5, 0.5)):  # only the opening's spread is everybody's
             shape[:, i] += share * (_spread_as(shape[:, i], talking, weights["quantiles"][:, i]) - shape[:, i])
-    shut = 1 / (1 + np.exp(-2.5 * (raw[:, 4] + 0.8)))  # three in four closures found, 4 % of speech shut in error
+    # At -0.8 nine in ten of fi, cs and en-us closures are found (six in seven in noise), 2 % of speech is shut in error.
+    shut = 1 / (1 + np.exp(-2.5 * (raw[:, 4] + 0.8)))
     shape[:, 0] = shape[:, 0] * (1 - shut) - 0.05 * shut
     shape = REST + gate[:, None] * (shape - REST)
     return np.clip(shape, (-0.06, 0, 0, 0), (1.05, 1, 1, 1)).astype(np.float32)

@@ -104,7 +104,7 @@ def load(path: Path, half: bool = False) -> Engine:
         return OnnxEngine(path)
     saved = torch.load(path, map_location="cpu", weights_only=True)
     net = nets.build(saved["settings"])
-    net.load_state_dict(saved.get("average") or saved["net"])
+    net.load_state_dict(saved["average"], strict=False)
     return TorchEngine(net, path.stem, half=half)
 
 

@@ -40,7 +40,7 @@ class Stage:
     rate: float = 2e-3
     weight_decay: float = 2e-2
     warm_up: float = 0.05
-    match_weight: float = 0.5
+    weights: objective.Weights = field(default_factory=objective.Weights)
     average: float = 0.998
     real_share: float = 0.45
     """Share of a batch that comes from spots with a latent offset, if there are any."""
@@ -139,9 +139,9 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(stage, self.step)
         video, audio = self._embed(batch)
-        terms = objective.evaluate(
-            video, audio, self.net.scale, self._target(batch), stage.recipe.reach, stage.match_weight
-        )
+        target = self._target(batch).to(stage.device)
+        net = self.net
+        terms = objective.evaluate(video, audio, net.scale, net.threshold, target, stage.recipe.reach, stage.weights)
         if not torch.isfinite(terms.loss):
             raise Diverged(f"{self.run}: the loss is {float(terms.loss)} at step {self.step}, seed {stage.seed}")
         self.optimiser.zero_grad(set_to_none=True)
@@ -173,7 +173,7 @@ class Learner:
         """Up to the next multiple of `ROUND`; returns the round's means, and leaves a checkpoint."""
         weights = self._weights() if self._real else np.zeros(0)
         last = min(self.stage.steps, (self.step // ROUND + 1) * ROUND)
-        sums: dict[str, list[float]] = {k: [] for k in ("loss", "shift", "match", "real", "known")}
+        sums: dict[str, list[float]] = {k: [] for k in ("loss", "shift", "match", "place", "presence", "real", "known")}
         with ThreadPoolExecutor(1) as pool:  # draws the next batches while this one is learned from
             queue = [pool.submit(self._draw, s, weights) for s in range(self.step, min(last, self.step + 3))]
             while self.step < last:
@@ -185,10 +185,13 @@ class Learner:
                 sums["loss"].append(float(terms.loss.detach()))
                 sums["shift"].append(terms.shift)
                 sums["match"].append(terms.match)
+                sums["place"].append(terms.place)
+                sums["presence"].append(terms.presence)
                 for s, ok in zip(batch.spot, terms.within.tolist(), strict=True):
                     sums["real" if s in self._clip_of else "known"].append(float(ok))
         line = {k: round(float(np.mean(v)), 4) for k, v in sums.items() if v}
         line |= {"step": self.step, "scale": round(float(self.net.scale.detach()), 2)}
+        line["threshold"] = round(float(self.net.threshold.detach()), 2)
         self.history.append(line)
         self.save()
         return line
@@ -238,8 +241,13 @@ class Learner:
         """What is believed of each clip's offset, ms."""
         return dict(zip(self.clip_names, self.latents.offsets_ms().tolist(), strict=True))
 
-
-def start_from(path: Path, net: nets.SyncNet) -> None:
-    """Averaged weights of another run."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict(saved["average"])
+    def adopt(self, path: Path) -> None:
+        """Begins with another run's averaged weights, and with what it found out of the clips they share."""
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        self.net.load_state_dict(saved["average"], strict=False)  # earlier runs may lack the presence threshold
+        self.average = copy.deepcopy(self.net.state_dict())
+        for row, name in enumerate(saved["clips"]):
+            if name in self.clip_names:
+                here = self.clip_names.index(name)
+                for key, value in self.latents.state().items():
+                    value[here] = saved["latents"][key][row]

@@ -115,6 +115,8 @@ class SyncNet(nn.Module):
         self.size = size
         self.video, self.audio = VideoNet(size), AudioNet(size)
         self.log_scale = nn.Parameter(torch.tensor(2.7))
+        self.threshold = nn.Parameter(torch.tensor(12.0))
+        """Scaled score from which the source of a sound is in a picture; see `objective`."""
 
     @property
     def scale(self) -> Tensor:

@@ -1,9 +1,14 @@
-"""What is learned: in which shift, and with which sound, a picture agrees.
+"""What is learned: in which shift, where, and with which sound a picture agrees.
 
-InfoNCE over time shifts of the same clip (Chung and Zisserman 2016 with every shift a negative; Afouras et al. 2020
-take the maximum over space): score = logsumexp over space of the window's mean similarity, at 121 shifts of 10 ms; the
-target is a narrow bell around the truth, because shifts of a few milliseconds are no negatives. Beside it, InfoNCE
-over the batch in both directions: which sound belongs to this picture, which picture to this sound.
+- **shift**: InfoNCE over time shifts of the same clip (Chung and Zisserman 2016 with every shift a negative; Afouras
+  et al. 2020 take the maximum over space): score = logsumexp over space of the window's mean similarity, at 121 shifts
+  of 10 ms; the target is a narrow bell around the truth, because shifts of a few milliseconds are no negatives.
+- **match**: InfoNCE over the batch in both directions: which sound belongs to this picture, which picture to this
+  sound.
+- **place**: one softmax over everything: all cells of all pictures of the batch, at all shifts, compete for a sound. The
+  whole batch is one picture with many talkers, of whom one is heard: background must score low at *every* shift.
+- **presence**: is the source of this sound in this picture at all? Logistic, against a learned threshold; pairs that do
+  not belong together are the off-screen voices.
 
 A clip of footage has an offset of its own that nobody knows: it is latent. Its posterior is kept per clip (running
 mean of log-likelihoods over the visits, a Gaussian prior at zero), and its mode is the target.
@@ -11,6 +16,7 @@ mean of log-likelihoods over the visits, a Gaussian prior at zero), and its mode
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +34,8 @@ class Terms:
     loss: Tensor
     shift: float
     match: float
+    place: float
+    presence: float
     log_likelihood: Tensor
     """[b, shifts], detached: log-softmax over the item's own shifts."""
     within: Tensor
@@ -48,7 +56,7 @@ def similarity(video: Tensor, audio: Tensor, reach: int) -> Tensor:
     count = 8 * reach + 1
     frames = audio.transpose(1, 2)  # [b, frames, dim]
     # Row s of the gathered sound is what shift s compares with: frames s, s + 4, s + 8, ...
-    index = torch.arange(count)[:, None] + 4 * torch.arange(t)[None]
+    index = torch.arange(count, device=audio.device)[:, None] + 4 * torch.arange(t, device=audio.device)[None]
     gathered = frames[:, index.clamp(max=frames.shape[1] - 1)]  # [b, shifts, t, dim]
     return torch.matmul(gathered.flatten(2), video.flatten(1, 2)) / t
 
@@ -57,40 +65,71 @@ def across(video: Tensor, audio: Tensor, reach: int, window: int = 3) -> Tensor:
     """Every picture with every sound near zero shift, on the slot grid: [b videos, b sounds, 2 window + 1, p]."""
     t = video.shape[1]
     frames = audio.transpose(1, 2)
-    index = 4 * (reach + torch.arange(-window, window + 1))[:, None] + 4 * torch.arange(t)[None]
+    near = reach + torch.arange(-window, window + 1, device=audio.device)
+    index = 4 * near[:, None] + 4 * torch.arange(t, device=audio.device)[None]
     gathered = frames[:, index].flatten(2)  # [sounds, shifts, t dim]
     flat = video.flatten(1, 2)  # [videos, t dim, p]
     return torch.einsum("jsk,ikp->ijsp", gathered, flat) / t
 
 
-def pool(similarities: Tensor, scale: Tensor) -> Tensor:
-    """logsumexp over space, [..., p] to [...], of the scaled scores, less log p."""
-    return torch.logsumexp(similarities * scale, -1) - float(torch.tensor(similarities.shape[-1]).log())
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms; `shift` has 1."""
+
+    match: float = 0.5
+    place: float = 0.0
+    presence: float = 0.0
 
 
 def evaluate(
-    video: Tensor, audio: Tensor, scale: Tensor, target_ms: Tensor, reach: int, match_weight: float = 0.5
+    video: Tensor,
+    audio: Tensor,
+    scale: Tensor,
+    threshold: Tensor,
+    target_ms: Tensor,
+    reach: int,
+    weights: Weights | None = None,
 ) -> Terms:
     """The loss of a batch. `target_ms` [b]: the shift at which each item agrees."""
-    grid = shifts_ms(reach)
-    own = pool(similarity(video, audio, reach), scale)  # [b, shifts]
-    bell = -0.5 * ((grid[None] - target_ms[:, None]) / _BELL_MS) ** 2
-    bell = bell.softmax(1)
+    weights = weights or Weights()
+    grid = shifts_ms(reach).to(video.device)
+    cells = scale * similarity(video, audio, reach)  # [b, shifts, p]
+    own = torch.logsumexp(cells, -1) - math.log(cells.shape[-1])
+    bell = (-0.5 * ((grid[None] - target_ms[:, None]) / _BELL_MS) ** 2).softmax(1)
     likelihood = own.log_softmax(1)
-    shift_loss = -(bell * likelihood).sum(1).mean()
-    match_loss = torch.zeros(())
-    if match_weight > 0:
+    loss = shift_loss = -(bell * likelihood).sum(1).mean()
+    match_loss = place_loss = presence_loss = torch.zeros((), device=video.device)
+    if weights.match or weights.place or weights.presence:
+        between = scale * across(video, audio, reach)  # [videos, sounds, 7, p]
+        count = len(between)
+        truth = torch.arange(count, device=video.device)
+        other = ~torch.eye(count, dtype=torch.bool, device=video.device)
         # Any of the seven shifts may be an item's own; the same for all pairs, so none is favoured.
-        pairs = torch.logsumexp(pool(across(video, audio, reach), scale), -1)
-        truth = torch.arange(len(pairs))
-        match_loss = 0.5 * (F.cross_entropy(pairs, truth) + F.cross_entropy(pairs.T, truth))
+        pairs = torch.logsumexp(between.flatten(2), -1)  # [videos, sounds]
+        if weights.match:
+            level = pairs - math.log(between[0, 0].numel())
+            match_loss = 0.5 * (F.cross_entropy(level, truth) + F.cross_entropy(level.T, truth))
+        if weights.place:
+            right = torch.logsumexp(torch.logsumexp(cells, -1) + bell.clamp_min(1e-9).log(), 1)
+            # The own picture at every shift (a tenth of them apart are as many as the others' seven on the slot grid).
+            mine = torch.logsumexp(cells[:, ::4].flatten(1), 1)
+            others = torch.logsumexp(pairs.masked_fill(~other, -1e4), 0)
+            place_loss = (torch.logaddexp(torch.logaddexp(mine, others), right) - right).mean()
+        if weights.presence:
+            within = pairs - math.log(7.0)
+            present = F.softplus(threshold - within[truth, truth]).mean()
+            absent = F.softplus(within - threshold)[other].mean()
+            presence_loss = present + absent
+        loss = loss + weights.match * match_loss + weights.place * place_loss + weights.presence * presence_loss
     best = grid[own.argmax(1)]
     return Terms(
-        loss=shift_loss + match_weight * match_loss,
+        loss=loss,
         shift=float(shift_loss.detach()),
         match=float(match_loss.detach()),
-        log_likelihood=likelihood.detach(),
-        within=(best - target_ms).abs() <= 40.0,
+        place=float(place_loss.detach()),
+        presence=float(presence_loss.detach()),
+        log_likelihood=likelihood.detach().cpu(),
+        within=((best - target_ms).abs() <= 40.0).cpu(),
     )
 
 

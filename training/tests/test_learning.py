@@ -57,7 +57,9 @@ RECIPE = Recipe(48, 48, slots=16, reach=10, face=(44, 52), wander=0.05, augment=
 
 def stage(steps: int, **more: object) -> learn.Stage:
     """A stage for tests: exact arithmetic, one thread's worth of work."""
-    return learn.Stage(steps=steps, batch=8, rate=3e-3, half=False, recipe=RECIPE, match_weight=0.0, **more)  # type: ignore[arg-type]
+    return learn.Stage(
+        steps=steps, batch=8, rate=3e-3, half=False, recipe=RECIPE, weights=objective.Weights(0, 0, 0), **more
+    )  # type: ignore[arg-type]
 
 
 def test_log_mel_of_a_tone_peaks_in_its_band() -> None:
@@ -92,7 +94,8 @@ def test_similarity_is_the_mean_product_at_each_shift() -> None:
 def test_a_short_training_lowers_the_loss_and_finds_the_offset(tmp_path: Path, late_ms: float) -> None:
     torch.manual_seed(3)
     torch.set_num_threads(1)
-    learner = learn.Learner(nets.SyncNet(nets.TINY), material(tmp_path / "m", 8, late_ms), stage(100), tmp_path / "run")
+    stuff = material(tmp_path / "m", 8, late_ms)
+    learner = learn.Learner(nets.SyncNet(nets.TINY), stuff, stage(100), tmp_path / "run")
     learner.train()
     first, last = learner.history[0], learner.history[-1]
     assert last["shift"] < first["shift"] - 0.2, learner.history

@@ -1,5 +1,6 @@
 //! `seehear bench`: what this machine does, measured in the program itself.
 
+use crate::find::find;
 use crate::{EngineArgs, engine, say};
 use anyhow::{Context, bail};
 use gstseehear::input::Input;
@@ -17,24 +18,41 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+/// The clip of the checkout.
+const DEMO: &str = "tests/media/demo.mp4";
+
+const EXAMPLES: &str = "\
+Examples:
+  seehear bench                         the table of docs/performance.md, for this machine
+  seehear bench talk.mp4 --seconds 10   on a clip of your own
+  seehear bench --threads 4             with more threads for each network run
+  seehear bench --json | jq '.[].load'  for machines
+  seehear bench --soak-minutes 30       does memory stay flat?
+
+Columns: \"load\" is the analysis' share of the material's length (below 100 % it keeps up); \"dropped\" counts frames, \
+sound buffers and slots lost to overload, and pictures drawn without their own result.";
+
 /// Measure speed, latency, cores and memory on this machine.
 ///
-/// The input (the repository's demo clip by default) is brought to each size first, then run in this process: as fast
-/// as it goes to events, and live with overlay and H.264 output.
+/// The clip is brought to 720p and 1080p at 25 fps with ffmpeg first. Each size is then run four ways: as fast as it
+/// goes and at the speed of the clock, to events alone and with overlay and H.264 output. That takes about six times
+/// --seconds, and longer on a machine slower than real time. Other programs should rest meanwhile.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// A clip with people talking; tests/media/demo.mp4 of the checkout by default
     input: Option<PathBuf>,
 
-    /// Length of each measurement, seconds
+    /// Length of each measurement in stream time, seconds
     #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u32).range(5..=600))]
     seconds: u32,
 
-    /// Instead: run live 720p25 for this long, and print memory, threads, files and latency at both ends
+    /// Instead: run the clip as it is, over and over, live with overlay and H.264 output for this long; print memory,
+    /// threads and open files at the beginning and at the end, and latency
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     soak_minutes: Option<u32>,
 
-    /// Print JSON
+    /// Print the table as one line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -56,7 +74,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     gstseehear::init()?;
     let input = match &args.input {
         Some(path) => path.clone(),
-        None => demo()?,
+        None => find(DEMO.as_ref()).context("no demo clip near this program; name a clip: seehear bench CLIP")?,
     };
     Input::File(input.clone()).check()?;
     let dir = std::env::temp_dir().join(format!("seehear-bench-{}", std::process::id()));
@@ -225,15 +243,6 @@ fn prepare(input: &Path, to: &Path, seconds: u32, size: Option<(u32, u32)>) -> a
         bail!("{}: ffmpeg: {}", input.display(), String::from_utf8_lossy(&done.stderr).trim());
     }
     Ok(())
-}
-
-fn demo() -> anyhow::Result<PathBuf> {
-    let relative = Path::new("tests/media/demo.mp4");
-    let program = std::env::current_exe().context("where is this program?")?;
-    std::iter::once(relative.to_owned())
-        .chain(program.ancestors().skip(1).map(|d| d.join(relative)))
-        .find(|p| p.is_file())
-        .context("no demo clip near this program; name a clip: seehear bench CLIP")
 }
 
 /// A field of /proc/self/status: kB or a count.

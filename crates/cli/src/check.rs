@@ -6,10 +6,22 @@ use gstseehear::plan::{BUILT_IN, Plan};
 use gstseehear::source;
 use std::collections::BTreeMap;
 
-/// Check pipeline files.
+const EXAMPLES: &str = "\
+Examples:
+  seehear check                      the built-in pipelines: is everything installed?
+  seehear check rtsp mine.toml       a built-in one and one of your own
+  seehear check pipelines/*.toml     all of the checkout
+
+No device is opened and nothing is linked: that a pipeline is in order does not show that it runs. The fields of a \
+pipeline file are described in pipelines/README.md.
+
+Exit codes: 0 all in order, 1 one or more are not (all are told), 2 usage.";
+
+/// Check pipeline files: syntax, unknown fields, ranges, and that every GStreamer element they name is installed.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Pipeline files or built-in names; all built-in pipelines where none is given
+    /// Pipeline files (a name with "/" or "." in it) or built-in names; all built-in ones where none is given
     files: Vec<String>,
 }
 

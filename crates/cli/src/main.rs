@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod engine;
+mod find;
 mod run;
 mod say;
 
@@ -23,38 +24,38 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  seehear run talk.mp4                                who speaks when, in words, with a progress bar
-  seehear run talk.mp4 --output out.mp4               the picture with the active speaker highlighted
-  seehear run talk.mp4 --events events.jsonl          25 JSON lines a second, for machines
-  seehear run /dev/video0 --display                   a camera and the default microphone, in a window
-  seehear run rtsp://camera/1 --events - | jq .voice  an IP camera
-  seehear check pipelines/*.toml                      is every pipeline file in order on this machine?
+  seehear run talk.mp4                           who speaks when, in words
+  seehear run talk.mp4 --output out.mp4          the picture, active speaker highlighted
+  seehear run talk.mp4 --events events.jsonl     25 JSON lines a second, for machines
+  seehear run /dev/video0 --display              camera and microphone, in a window
+  seehear run rtsp://camera/1 -e - | jq .voice   an IP camera
+  seehear check                                  is everything installed?
+  seehear bench                                  how fast is this machine?
+
+`seehear run --help` has more of them, and all options.
 
 Exit codes: 0 done, 1 failed, 2 usage.";
 
 /// Which engine runs, on what.
 #[derive(Clone, Debug, clap::Args)]
 struct EngineArgs {
-    /// The engine's manifest, or the name of one in engines/
+    /// The engine (networks and their manifest): a manifest file, or the name of one in engines/
     #[arg(long, global = true, default_value = "av-starter", value_name = "NAME|FILE")]
     engine: String,
 
-    /// ONNX Runtime's shared library (found in .deps/onnxruntime of the checkout where not given)
+    /// ONNX Runtime's shared library; by default the one that `make setup` put into .deps/onnxruntime
     #[arg(long, global = true, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
 
-    /// Threads that one network run may use: up to four cores for a file, one for a live source, where not given
+    /// Threads that one network run may use; by default up to four for a file, one for a live source
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Find the active speaker in a file or a live source
     Run(run::Args),
-    /// Check pipeline files: syntax, ranges, and that every element they name is installed
     Check(check::Args),
-    /// Measure speed, latency, cores and memory on this machine
     Bench(bench::Args),
 }
 

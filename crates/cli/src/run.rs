@@ -2,6 +2,7 @@
 
 use crate::{EngineArgs, engine, say};
 use anyhow::Context;
+use gstseehear::error::RunError;
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
@@ -18,39 +19,54 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+const EXAMPLES: &str = "\
+Examples:
+  seehear run talk.mp4 -o out.mp4 -e events.jsonl    highlighted picture and events of a file
+  seehear run talk.mp4 --display --heatmap           watch it, with what the network attends to
+  seehear run /dev/video0 --display --set microphone=hw:2
+                                                     a camera and one of `arecord -l`
+  seehear run rtsp://camera/1 -o meeting.mkv         record an IP camera until Ctrl-C
+  seehear run test --display --duration 5            does this machine show and play anything?
+  seehear run talk.mp4 --json | jq .on_screen_s      one number for a script
+  seehear run torn.mp4 --salvage -o rest.mp4         what can still be read of a damaged file
+
+Ctrl-C, or closing the window, ends a run in order: files are whole up to there. A file gets its name when it \
+is whole. Events are described in docs/events.md, pipelines and --set in pipelines/README.md.
+
+Exit codes: 0 done, 1 failed, 2 usage.";
+
 /// Find the active speaker in a file or a live source.
-///
-/// INPUT is a file, a URI (rtsp://, srt://, https://, …), a camera (/dev/video0) or "test".
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A file, a URI, a camera (/dev/video0) or "test"
+    /// A file, a URI (rtsp://, srt://, https://, …), a camera (/dev/video0), or "test" for a test picture with a tone
     input: String,
 
     /// Write the picture with the highlight and its sound; .mp4 (H.264, AAC) or .mkv (H.264, FLAC: the sound unchanged)
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Show the picture with the highlight, and play the sound
+    /// Show the picture with the highlight, and play the sound; a file is played at the speed of the clock
     #[arg(long)]
     display: bool,
 
-    /// Draw the attention over the picture as well
+    /// Draw over the picture how strongly each place agrees with the sound; with --output or --display
     #[arg(long)]
     heatmap: bool,
 
-    /// Write events as JSON lines; "-" is standard output
+    /// Write who speaks, where, and the A/V offset as JSON lines, one every 40 ms; "-" is standard output
     #[arg(short, long, value_name = "FILE|-")]
     events: Option<PathBuf>,
 
-    /// Print the summary as JSON, and no progress
+    /// Print the summary as one line of JSON on standard output, and nothing else
     #[arg(long)]
     json: bool,
 
-    /// No progress bar and no words
+    /// No progress bar and no words; errors are still told
     #[arg(short, long)]
     quiet: bool,
 
-    /// Play a file at the speed of the clock, as if it were live
+    /// Take a file at the speed of the clock, as if it were live: latency is measured, and what is too late is dropped
     #[arg(long)]
     realtime: bool,
 
@@ -58,11 +74,12 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "NAME|FILE")]
     pipeline: Option<String>,
 
-    /// A value for a {name} in the pipeline's descriptions
+    /// A value for a {name} in the pipeline, as in --set latency=100 for rtsp; may be given several times
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_set)]
     values: Vec<(String, String)>,
 
-    /// Height of the picture that the network sees, pixels; larger finds smaller faces and takes longer
+    /// Height of the picture that the network sees, pixels (the engine's own by default); larger finds smaller faces
+    /// and takes longer
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(32..=2160))]
     net_height: Option<u16>,
 
@@ -70,7 +87,7 @@ pub(crate) struct Args {
     #[arg(long)]
     salvage: bool,
 
-    /// Stop after this much of the input, seconds
+    /// Stop after this much of the input, seconds, as in 12.5
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     duration: Option<f64>,
 }
@@ -116,18 +133,27 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         stop: Arc::clone(&stop),
     };
     let bar = Bar::new(args);
-    let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut |p| bar.update(p), &stop);
+    let mut averaged_channels = 0;
+    let mut look = |p: Progress| {
+        averaged_channels = p.averaged_channels;
+        bar.update(p);
+    };
+    let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut look, &stop);
     bar.finish();
-    if result.is_err() && job.plan.live {
-        // What a live source gave before it failed is kept: whole lines, no summary.
-        drop(talker.writer.take());
-        if let Some(file) = events_file {
-            file.commit()?;
+    let summary = match result {
+        Err(error) if job.plan.live => {
+            // What a live source gave before it failed is kept: whole lines, no summary.
+            drop(talker.writer.take());
+            if let Some(file) = events_file {
+                file.commit()?;
+            }
+            if !args.quiet && matches!(error, RunError::Broken { .. }) {
+                written(args).for_each(|path| say::note(&format!("kept up to the failure: {}", path.display())));
+            }
+            return Err(error.into());
         }
-        result?;
-        return Ok(());
-    }
-    let summary = result?;
+        other => other?,
+    };
     if let Some(writer) = &mut talker.writer {
         match writer.summary(summary.clone()) {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
@@ -141,6 +167,11 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     if args.json {
         say::result(&serde_json::to_string(&summary)?)?;
     } else if !args.quiet {
+        if averaged_channels > 0 {
+            say::note(&format!(
+                "the sound's {averaged_channels} channels have no positions: taken as their average, written as stereo"
+            ));
+        }
         talker.turns.end();
         for line in words(&summary, &talker.turns, args) {
             say::note(&line);
@@ -162,12 +193,15 @@ fn job(args: &Args) -> anyhow::Result<Job> {
     let input = Input::parse(&args.input);
     let name = match &args.pipeline {
         Some(name) => name.as_str(),
-        None if args.realtime && input.pipeline() == "file" => "realtime",
+        // Who looks and listens does so by the clock.
+        None if (args.realtime || args.display) && input.pipeline() == "file" => "realtime",
         None => input.pipeline(),
     };
     let mut plan = if name.contains(['/', '.']) { Plan::load(name.as_ref())? } else { Plan::built_in(name)? };
-    if args.realtime && !plan.live {
-        usage(&format!("--realtime needs a live pipeline; {name} is not (leave --pipeline out, or use realtime)"));
+    for (option, given) in [("--realtime", args.realtime), ("--display", args.display)] {
+        if given && !plan.live {
+            usage(&format!("{option} needs a live pipeline; {name} is not (leave --pipeline out, or use realtime)"));
+        }
     }
     if let Some(h) = args.net_height {
         plan.stages.net_height = Some(usize::from(h));
@@ -327,10 +361,11 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
     if !lost.is_empty() {
         lines.push(format!("not in order: {}", lost.join(", ")));
     }
-    for path in [&args.output, &args.events].into_iter().flatten() {
-        if path.as_os_str() != "-" {
-            lines.push(format!("wrote {}", path.display()));
-        }
-    }
+    lines.extend(written(args).map(|path| format!("wrote {}", path.display())));
     lines
+}
+
+/// The files that a run writes.
+fn written(args: &Args) -> impl Iterator<Item = &PathBuf> {
+    [&args.output, &args.events].into_iter().flatten().filter(|path| path.as_os_str() != "-")
 }

@@ -156,6 +156,42 @@ fn any_frame_rate_codec_and_sound_format() {
     }
 }
 
+/// Channels of the first sound track.
+fn channels(file: &Path) -> String {
+    let out = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "a:0", "-show_entries", "stream=channels"])
+        .args(["-of", "csv=p=0"])
+        .arg(file)
+        .output()
+        .unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn sound_of_any_channels_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, how, want, said) in [
+        // qtdemux knows no positions of PCM.
+        ("field.mov", "-c:a pcm_s16le -ac 4", "2", true),
+        ("surround.mkv", "-c:a aac -ac 6", "6", false),
+        // Its decoder asks for memory a second time, when sound is under way.
+        ("flac.mkv", "-c:a flac", "1", false),
+    ] {
+        let file = dir.path().join(name);
+        ffmpeg(&format!("-map 0:v:0 -map 0:a:0 -c:v copy -t 10 {how}"), &[&demo()], &file);
+        for container in ["o.mp4", "o.mkv"] {
+            let video = dir.path().join(container);
+            let (code, _, stderr) =
+                seehear(&["run".as_ref(), file.as_os_str(), "--output".as_ref(), video.as_os_str()]);
+            assert_eq!(code, 0, "{name} to {container}: {stderr}");
+            assert_eq!(stderr.contains("no positions"), said, "{stderr}");
+            assert_eq!(channels(&video), want, "{name} to {container}");
+            let lag = lag(&sound(&file), &sound(&video));
+            assert!(lag.abs() <= 48, "{name} to {container}: the sound is {lag} samples late");
+        }
+    }
+}
+
 #[test]
 fn events_on_standard_output_end_cleanly_with_their_reader() {
     let mut child = program()

@@ -24,6 +24,7 @@ pub mod picture;
 pub mod plan;
 pub mod run;
 pub mod source;
+mod time;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
     overlay::register(Some(plugin))

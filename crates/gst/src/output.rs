@@ -192,7 +192,36 @@ fn take_off_priming(encoder: &gst::Bin) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Builds the display branch behind two tees.
+/// What a display says as an error, and what it means for the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DisplayError {
+    /// The sound device went away: the picture is shown without sound.
+    NoSound,
+    /// The user closed the window: as Ctrl-C.
+    Closed,
+    /// The screen can't be used, or went away.
+    NoScreen,
+}
+
+impl DisplayError {
+    /// `None` for an error of another element. The sink may be one that an auto sink made: its kind tells.
+    pub(crate) fn of(error: &gst::message::Error) -> Option<Self> {
+        let factory = error.src()?.downcast_ref::<gst::Element>()?.factory()?;
+        let is = |kind| factory.has_type(gst::ElementFactoryType::SINK | kind);
+        if is(gst::ElementFactoryType::MEDIA_AUDIO) {
+            Some(Self::NoSound)
+        } else if !is(gst::ElementFactoryType::MEDIA_VIDEO) {
+            None
+        } else if error.error().matches(gst::ResourceError::NotFound) {
+            Some(Self::Closed)
+        } else {
+            Some(Self::NoScreen)
+        }
+    }
+}
+
+/// Builds the display branch behind two tees. A sink that fails is left alone with what it is given: a file that is
+/// written besides goes on.
 ///
 /// # Errors
 /// When an element is missing.
@@ -203,17 +232,36 @@ pub fn build_display(
     video: &gst::Element,
     audio: &gst::Element,
 ) -> Result<(), RunError> {
+    // Where there is no screen, autovideosink would try DirectFB's sink, which crashes.
+    if let Some(directfb) = gst::Registry::get().lookup_feature("dfbvideosink") {
+        directfb.set_rank(gst::Rank::NONE);
+    }
     for (tee, text, field, convert) in [
         (video, &plan.output.display_video, "output.display_video", "videoconvert"),
         (audio, &plan.output.display_audio, "output.display_audio", "audioconvert"),
     ] {
         let text = text.as_deref().ok_or_else(|| RunError::Setup { why: format!("this pipeline has no {field}") })?;
         let sink = parse_with_pads(text, values, field)?;
+        take_no_part_in_prerolling(&sink);
         let before = queue(gst::ClockTime::from_seconds(2), 0)?;
-        chain(pipeline, &[&before, &make(convert)?, sink.upcast_ref()])?;
+        let shield = make("errorignore")?;
+        shield.set_property_from_str("convert-to", "ok");
+        chain(pipeline, &[&before, &shield, &make(convert)?, sink.upcast_ref()])?;
         tee.link(&before).map_err(|e| RunError::Setup { why: e.to_string() })?;
     }
     Ok(())
+}
+
+/// The first picture comes to a display only once the analysis has seen what follows it, and the analysis is given
+/// nothing before the pipeline plays. What is in `bin` by now, and what an auto sink will choose, does not hold it up.
+fn take_no_part_in_prerolling(bin: &gst::Bin) {
+    let set = |element: &gst::Element| {
+        if element.has_property_with_type("async", bool::static_type()) {
+            element.set_property("async", false);
+        }
+    };
+    bin.iterate_recurse().into_iter().flatten().for_each(|element| set(&element));
+    bin.connect_deep_element_added(move |_, _, element| set(element));
 }
 
 /// Takes the one element out of a parsed bin, so that its request pads can be linked.

@@ -15,12 +15,15 @@ use crate::board::Board;
 use crate::error::RunError;
 use crate::inbox::Inbox;
 use crate::input::Input;
-use crate::output::{self, PendingFile, chain, make, queue};
+use crate::output::{self, DisplayError, PendingFile, chain, make, queue};
 use crate::overlay::SeehearOverlay;
 use crate::plan::Plan;
 use crate::run::analysis::{Analysis, Outcome};
+use crate::run::course::{Course, Next, Seen};
+use crate::run::errors::Trouble;
 use crate::run::intake::{AudioItem, VideoItem};
 use crate::source::{self, Found, Targets};
+use crate::time::{clock_time, delta};
 use gst::prelude::*;
 use seehear::events::{Header, Summary};
 use seehear::net::{Backend, Engine};
@@ -31,15 +34,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 mod analysis;
+mod course;
 mod errors;
 mod intake;
-
-/// A file that gives nothing for so long will give nothing more.
-const STALLED: Duration = Duration::from_secs(30);
 
 /// Takes what the analysis says, on its thread.
 pub trait Observer: Send {
@@ -56,7 +57,7 @@ pub trait Observer: Send {
     fn report(&mut self, report: &Report<'_>) -> io::Result<()>;
 }
 
-/// How far a run has come.
+/// How far a run has come, and what it has met.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Time of the last report.
@@ -67,6 +68,8 @@ pub struct Progress {
     pub slots: u64,
     /// Time since the start.
     pub wall: Duration,
+    /// Sound channels that are averaged because nobody says where they stand; 0 where there are none such.
+    pub averaged_channels: u32,
 }
 
 /// What to run.
@@ -153,6 +156,8 @@ struct Shared {
     reached: AtomicI64,
     /// Buffers without a time stamp, or that could not be mapped.
     unusable: AtomicU64,
+    /// As in [`Progress`].
+    averaged_channels: AtomicU32,
     /// The run is being stopped: what is still under way is not waited for.
     stopping: AtomicBool,
 }
@@ -187,6 +192,7 @@ impl Built {
             corrupt_at: AtomicI64::new(0),
             reached: AtomicI64::new(0),
             unusable: AtomicU64::new(0),
+            averaged_channels: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
         });
 
@@ -200,6 +206,8 @@ impl Built {
         let video_tee = make("tee")?;
         let audio_in = queue(gst::ClockTime::from_seconds(5), 0)?;
         let audio_convert = make("audioconvert")?;
+        intake::average_unpositioned(&audio_in, &audio_convert, &shared)?;
+        intake::answer_no_allocation(&audio_in)?;
         let audio_tee = make("tee")?;
         if job.plan.pace_by_clock {
             chain(&pipeline, &[&video_in, &make("clocksync")?, &convert, &filter, &flip, &video_tee])?;
@@ -214,7 +222,6 @@ impl Built {
         link(&video_tee, video_sink.upcast_ref())?;
         let audio_sink = intake::audio_sink(&shared);
         let mono = make("audioconvert")?;
-        mix_unpositioned(&audio_in, &mono)?;
         chain(&pipeline, &[&mono, &make("audioresample")?, audio_sink.upcast_ref()])?;
         link(&audio_tee, &mono)?;
 
@@ -225,8 +232,7 @@ impl Built {
             let element = SeehearOverlay::with_board(Arc::clone(board), job.plan.live.then_some(wait));
             // Room for the pictures that wait for their result, and some for the encoder's hiccups.
             let held = wait + TimeDelta::from_ms(160);
-            let held = gst::ClockTime::from_nseconds(u64::try_from(held.ns()).unwrap_or(0));
-            let before = queue(held, 0)?;
+            let before = queue(clock_time(held), 0)?;
             let out = make("tee")?;
             chain(&pipeline, &[&before, element.upcast_ref(), &out])?;
             link(&video_tee, &before)?;
@@ -243,9 +249,8 @@ impl Built {
         if job.strict() {
             be_strict(&pipeline);
         }
-        let pad = |e: &gst::Element| e.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"));
-        let targets = Targets { video: pad(&video_in)?, audio: pad(&audio_in)? };
-        let gates = [pad(&video_tee)?, pad(&audio_tee)?];
+        let targets = Targets { video: sink_pad(&video_in)?, audio: sink_pad(&audio_in)? };
+        let gates = [sink_pad(&video_tee)?, sink_pad(&audio_tee)?];
         for gate in &gates {
             shut_when(gate, &shared);
         }
@@ -323,15 +328,12 @@ impl Built {
         progress: &mut dyn FnMut(Progress),
         stop: &AtomicBool,
         started: Instant,
-        analysis_done: impl Fn() -> bool,
+        analysed: impl Fn() -> bool,
     ) -> Result<Watched, RunError> {
         let bus = self.pipeline.bus().ok_or_else(|| setup("a pipeline without a bus"))?;
-        let mut trouble = errors::Trouble::new(job.input.name(), self.output.clone());
+        let mut trouble = Trouble::new(job.input.name(), self.output.clone());
+        let mut course = Course::new(job.plan.live, started);
         let mut length = None;
-        let mut stop_asked: Option<Instant> = None;
-        let mut eos = false;
-        let mut failure = None;
-        let mut moved = (0, Instant::now());
         if self.pipeline.set_state(gst::State::Playing).is_err() {
             while let Some(message) = bus.pop() {
                 trouble.note(&message);
@@ -339,80 +341,93 @@ impl Built {
             return Err(trouble.error(None, self.at()));
         }
         loop {
-            let message = bus.timed_pop(gst::ClockTime::from_mseconds(40));
-            match message.as_ref().map(|m| m.view()) {
-                Some(gst::MessageView::Error(e)) => {
-                    // Others may say more of the cause: hear them out.
-                    while let Some(other) = bus.timed_pop(gst::ClockTime::from_mseconds(20)) {
-                        trouble.note(&other);
-                    }
-                    let error = trouble.error(Some(e), self.at());
-                    if !job.plan.live {
-                        return Err(error);
-                    }
-                    // A live recording is kept: the muxer gets the end of the stream before the run fails.
-                    if failure.is_none() {
-                        failure = Some(error);
-                        stop.store(true, Ordering::Release);
-                    }
-                }
-                Some(gst::MessageView::Eos(_)) => eos = true,
-                Some(gst::MessageView::Latency(_)) => {
-                    if let Err(e) = self.pipeline.recalculate_latency() {
-                        gst::warning!(gst::CAT_DEFAULT, "{e}");
-                    }
-                }
-                Some(_) => {
-                    if let Some(m) = &message {
-                        trouble.note(m);
-                    }
-                }
-                None => {
-                    if let Some(stream) = self.found.missing() {
-                        return Err(trouble.missing(stream));
-                    }
-                    if let Some(why) = self.found.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                        return Err(RunError::Input { input: job.input.name(), why });
-                    }
-                }
+            match bus.timed_pop(gst::ClockTime::from_mseconds(40)) {
+                Some(message) => self.hear(&message, &bus, &mut trouble, &mut course)?,
+                None => self.complete(job, &trouble)?,
             }
             if length.is_none() && !job.plan.live {
-                let known = self.pipeline.query_duration::<gst::ClockTime>();
-                length = known.map(|l| TimeDelta::from_ns(i64::try_from(l.nseconds()).unwrap_or(i64::MAX)));
+                length = self.pipeline.query_duration().map(delta);
             }
+            let slots = self.shared.slots.load(Ordering::Relaxed);
             progress(Progress {
                 at: self.at().unwrap_or_default(),
                 length,
-                slots: self.shared.slots.load(Ordering::Relaxed),
+                slots,
                 wall: started.elapsed(),
+                averaged_channels: self.shared.averaged_channels.load(Ordering::Relaxed),
             });
-            // An element that fails in silence can leave the others waiting for each other.
-            let slots = self.shared.slots.load(Ordering::Relaxed);
-            if slots != moved.0 || eos {
-                moved = (slots, Instant::now());
-            } else if !job.plan.live && moved.1.elapsed() > STALLED {
-                return Err(trouble.stalled(self.at()));
-            }
-            if self.shared.gave_up.load(Ordering::Acquire) {
+            let gave_up = self.shared.gave_up.load(Ordering::Acquire);
+            if gave_up {
                 self.shared.inbox.close();
-                stop.store(true, Ordering::Release);
             }
-            if eos && analysis_done() {
-                if let Some(error) = failure {
+            let seen = Seen { slots, stop: gave_up || stop.load(Ordering::Acquire), analysed: analysed() };
+            match course.next(Instant::now(), seen) {
+                Next::GoOn => {}
+                Next::End => self.end_now(),
+                Next::Over => return course.result().map(|interrupted| Watched { interrupted, length }),
+                Next::Stalled => return Err(trouble.stalled(self.at())),
+                Next::Stuck => {
+                    course.result()?;
+                    return Err(setup("the pipeline did not end within 20 s of being stopped"));
+                }
+            }
+        }
+    }
+
+    /// Takes what the pipeline says.
+    fn hear(
+        &self,
+        message: &gst::MessageRef,
+        bus: &gst::Bus,
+        trouble: &mut Trouble,
+        course: &mut Course,
+    ) -> Result<(), RunError> {
+        match message.view() {
+            gst::MessageView::Error(e) => {
+                match DisplayError::of(e) {
+                    Some(DisplayError::NoSound) => {
+                        gst::warning!(gst::CAT_DEFAULT, "shown without sound: {}", e.error());
+                        return Ok(());
+                    }
+                    Some(DisplayError::Closed) => {
+                        course.stop();
+                        return Ok(());
+                    }
+                    Some(DisplayError::NoScreen) | None => {}
+                }
+                // Others may say more of the cause: hear them out, but not for ever.
+                for other in std::iter::from_fn(|| bus.timed_pop(gst::ClockTime::from_mseconds(20))).take(100) {
+                    trouble.note(&other);
+                    if let gst::MessageView::Eos(_) = other.view() {
+                        course.eos();
+                    }
+                }
+                course.failed(trouble.error(Some(e), self.at()))?;
+            }
+            gst::MessageView::Eos(_) => course.eos(),
+            gst::MessageView::Latency(_) => {
+                if let Err(e) = self.pipeline.recalculate_latency() {
+                    gst::warning!(gst::CAT_DEFAULT, "{e}");
+                }
+            }
+            _ => {
+                trouble.note(message);
+                if let Some(error) = trouble.no_screen() {
                     return Err(error);
                 }
-                return Ok(Watched { interrupted: stop_asked.is_some(), length });
             }
-            if stop.load(Ordering::Acquire) && stop_asked.is_none() {
-                stop_asked = Some(Instant::now());
-                self.end_now();
-            }
-            if stop_asked.is_some_and(|t| t.elapsed() > Duration::from_secs(20)) {
-                if let Some(error) = failure {
-                    return Err(error);
-                }
-                return Err(setup("the pipeline did not end within 20 s of being stopped"));
-            }
+        }
+        Ok(())
+    }
+
+    /// Whether the input has what is needed, as far as is known by now.
+    fn complete(&self, job: &Job, trouble: &Trouble) -> Result<(), RunError> {
+        if let Some(stream) = self.found.missing() {
+            return Err(trouble.missing(stream));
+        }
+        match self.found.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(why) => Err(RunError::Input { input: job.input.name(), why }),
+            None => Ok(()),
         }
     }
 
@@ -477,36 +492,12 @@ fn be_strict(pipeline: &gst::Pipeline) {
     });
 }
 
-/// Several channels of which nobody says where they stand (PCM of a field recorder) can't be mixed down by position:
-/// they are averaged.
-/// `first` sees their caps before anybody asks `convert` whether it can take them.
-fn mix_unpositioned(first: &gst::Element, convert: &gst::Element) -> Result<(), RunError> {
-    let pad = first.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"))?;
-    let convert = convert.downgrade();
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(event) = info.event()
-            && let gst::EventView::Caps(caps) = event.view()
-            && let Some(convert) = convert.upgrade()
-            && let Some(s) = caps.caps().structure(0)
-        {
-            let channels = s.get::<i32>("channels").unwrap_or(1);
-            let positioned = s.get::<gst::Bitmask>("channel-mask").is_ok_and(|m| m.0 != 0);
-            let rows = if channels > 2 && !positioned {
-                // audioconvert reads its matrix as single floats.
-                let share = f32::from(u8::try_from(channels).unwrap_or(u8::MAX)).recip();
-                vec![gst::Array::new((0..channels).map(|_| share)).to_send_value()]
-            } else {
-                Vec::new()
-            };
-            convert.set_property("mix-matrix", gst::Array::from_values(rows));
-        }
-        gst::PadProbeReturn::Ok
-    });
-    Ok(())
-}
-
 fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {
     from.link(to).map_err(|e| setup(&e.to_string()))
+}
+
+fn sink_pad(element: &gst::Element) -> Result<gst::Pad, RunError> {
+    element.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"))
 }
 
 fn setup(why: &str) -> RunError {

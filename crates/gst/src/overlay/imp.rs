@@ -1,4 +1,5 @@
 use crate::board::{Board, Drawn, Found, Slide};
+use crate::time::{clock_time, delta, timestamp};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -8,7 +9,7 @@ use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
 use gst_video::{VideoFormat, VideoFrameRef, VideoOverlayFormatFlags};
 use seehear::overlay::{Mark, Sprite, draw_mark, line_width};
-use seehear::time::{TimeDelta, Timestamp};
+use seehear::time::TimeDelta;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,9 +56,9 @@ impl SeehearOverlay {
     fn patience(&self, pts: gst::ClockTime, live: Option<TimeDelta>) -> Duration {
         let Some(patience) = live else { return STALLED };
         let Some(now) = self.obj().current_running_time() else { return STALLED };
-        let age = i64::try_from(now.nseconds()).unwrap_or(i64::MAX) - i64::try_from(pts.nseconds()).unwrap_or(0);
-        let upstream = i64::try_from(self.upstream_ns.load(Ordering::Relaxed)).unwrap_or(0);
-        Duration::from_nanos(u64::try_from(patience.ns() + upstream - age).unwrap_or(0))
+        let age = timestamp(now) - timestamp(pts);
+        let upstream = delta(gst::ClockTime::from_nseconds(self.upstream_ns.load(Ordering::Relaxed)));
+        clock_time(patience + upstream - age).into()
     }
 
     fn draw(&self, frame: &mut VideoFrameRef<&mut gst::BufferRef>) -> Result<(), gst::FlowError> {
@@ -71,8 +72,7 @@ impl SeehearOverlay {
         let board = Arc::clone(&link.board);
         let mut slide = std::mem::take(&mut state.slide);
         drop(state);
-        let at = Timestamp::from_ns(i64::try_from(running.nseconds()).unwrap_or(i64::MAX));
-        let found = board.read(at, patience, &mut slide);
+        let found = board.read(timestamp(running), patience, &mut slide);
         let mut state = self.lock();
         if found != Found::Own {
             self.undrawn.fetch_add(1, Ordering::Relaxed);
@@ -208,10 +208,9 @@ impl BaseTransformImpl for SeehearOverlay {
             let (live, min, max) = q.result();
             self.upstream_ns.store(min.nseconds(), Ordering::Relaxed);
             let wait = self.lock().link.as_ref().and_then(|l| l.patience);
-            if let Some(wait) = wait.and_then(|w| u64::try_from(w.ns()).ok())
+            if let Some(wait) = wait.map(clock_time)
                 && live
             {
-                let wait = gst::ClockTime::from_nseconds(wait);
                 q.set(live, min + wait, max.map(|m| m + wait));
             }
         }

@@ -1,7 +1,9 @@
 //! GStreamer's messages as errors in the user's words.
 
 use crate::error::RunError;
+use crate::output::DisplayError;
 use crate::source::INSTALL;
+use crate::time::timestamp;
 use gst::prelude::*;
 use seehear::time::Timestamp;
 use std::path::PathBuf;
@@ -14,11 +16,13 @@ pub(super) struct Trouble {
     missing: Vec<String>,
     /// The last warning.
     warning: Option<String>,
+    /// Why there is no display.
+    no_screen: Option<String>,
 }
 
 impl Trouble {
     pub(super) fn new(input: String, output: Option<PathBuf>) -> Self {
-        Self { input, output, missing: Vec::new(), warning: None }
+        Self { input, output, missing: Vec::new(), warning: None, no_screen: None }
     }
 
     /// Remembers what a message says.
@@ -30,9 +34,22 @@ impl Trouble {
                     self.missing.push(name.unwrap_or_else(|_| "a decoder".to_owned()));
                 }
             }
-            gst::MessageView::Warning(w) => self.warning = Some(w.error().to_string()),
+            gst::MessageView::Warning(w) => {
+                let error = w.error().to_string();
+                // These two found no sink that works here, and go on without.
+                match w.src().map_or("", |s| s.type_().name()) {
+                    "GstAutoVideoSink" => self.no_screen = Some(error),
+                    "GstAutoAudioSink" => gst::warning!(gst::CAT_DEFAULT, "shown without sound: {error}"),
+                    _ => self.warning = Some(error),
+                }
+            }
             _ => {}
         }
+    }
+
+    /// The error where a display is wanted and none is there.
+    pub(super) fn no_screen(&self) -> Option<RunError> {
+        self.no_screen.as_deref().map(no_screen)
     }
 
     /// The error for a stream that the input does not have.
@@ -63,6 +80,9 @@ impl Trouble {
     /// The error for GStreamer's own.
     pub(super) fn error(&self, message: Option<&gst::message::Error>, at: Option<Timestamp>) -> RunError {
         let input = self.input.clone();
+        if let Some(error) = self.no_screen() {
+            return error;
+        }
         if !self.missing.is_empty() {
             return self.no_decoder();
         }
@@ -71,6 +91,9 @@ impl Trouble {
             return RunError::Input { input, why };
         };
         let error = message.error();
+        if DisplayError::of(message).is_some() {
+            return no_screen(&error.to_string());
+        }
         let debug = message.debug().map(|d| d.to_string()).unwrap_or_default();
         let from_sink = message.src().is_some_and(|s| s.type_().name() == "GstFileSink");
         if from_sink && let Some(path) = &self.output {
@@ -86,12 +109,15 @@ impl Trouble {
         // Decoders run ahead of the analysis: where they are is nearer to the damage.
         let decoder = message.src().and_then(|s| s.downcast_ref::<gst::Element>());
         let position = decoder.and_then(|e| e.query_position::<gst::ClockTime>());
-        let position = position.map(|t| Timestamp::from_ns(i64::try_from(t.nseconds()).unwrap_or(0)));
-        match position.filter(|t| *t > Timestamp::ZERO).or(at) {
+        match position.map(timestamp).filter(|t| *t > Timestamp::ZERO).or(at) {
             Some(at) => RunError::Broken { input, at, why },
             None => RunError::Input { input, why },
         }
     }
+}
+
+fn no_screen(error: &str) -> RunError {
+    RunError::Setup { why: format!("the picture can't be shown ({error}): --display needs a screen (X11 or Wayland)") }
 }
 
 fn explain(error: &gst::glib::Error, debug: &str) -> String {
@@ -101,8 +127,13 @@ fn explain(error: &gst::glib::Error, debug: &str) -> String {
         "the file is truncated or corrupt; copy or record it again"
     } else if error.matches(gst::StreamError::Decode) {
         "the data is corrupt near here; copy or record the file again, or take what can be read with --salvage"
-    } else if error.matches(gst::ResourceError::NotFound) || error.matches(gst::ResourceError::OpenRead) {
+    } else if error.matches(gst::ResourceError::NotFound)
+        || error.matches(gst::ResourceError::OpenRead)
+        || error.matches(gst::ResourceError::OpenReadWrite)
+    {
         "it can't be opened; check the name, the network and the permissions"
+    } else if error.matches(gst::ResourceError::Read) {
+        "the source went away or can't be read any more; check its device, disk or network, and start again"
     } else if error.matches(gst::ResourceError::Busy) {
         "the device is in use by another program; close that one"
     } else {

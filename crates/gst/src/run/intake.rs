@@ -1,12 +1,14 @@
 //! The way in: appsinks that put frames and sound, with their running times, into the inbox.
 
-use super::Shared;
+use super::{Shared, sink_pad};
+use crate::error::RunError;
 use crate::picture::GstPicture;
+use crate::time::{delta, timestamp};
 use gst::prelude::*;
 use gst_app::{AppSink, AppSinkCallbacks};
 use seehear::frame::Frame;
 use seehear::session::SourceFormat;
-use seehear::time::{TimeDelta, Timestamp};
+use seehear::time::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -26,14 +28,6 @@ pub(super) enum AudioItem {
     Gap { until: Timestamp },
 }
 
-fn timestamp(t: gst::ClockTime) -> Timestamp {
-    Timestamp::from_ns(i64::try_from(t.nseconds()).unwrap_or(i64::MAX))
-}
-
-fn delta(t: gst::ClockTime) -> TimeDelta {
-    TimeDelta::from_ns(i64::try_from(t.nseconds()).unwrap_or(i64::MAX))
-}
-
 /// Running time of a buffer; `None` for one without a time or outside its segment (an edit list cut it off).
 fn running(sample: &gst::Sample) -> Option<Timestamp> {
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
@@ -50,10 +44,64 @@ fn unusable(shared: &Shared, sample: &gst::Sample) -> gst::FlowSuccess {
 
 /// Remembers how far the file has been read.
 fn note_reached(shared: &Shared, buffer: &gst::BufferRef) {
-    let end = buffer.pts().map(|t| t + buffer.duration().unwrap_or_default());
-    if let Some(end) = end.and_then(|t| i64::try_from(t.nseconds()).ok()) {
-        shared.reached.fetch_max(end, Ordering::Relaxed);
+    if let Some(pts) = buffer.pts() {
+        let end = timestamp(pts + buffer.duration().unwrap_or_default());
+        shared.reached.fetch_max(end.ns(), Ordering::Relaxed);
     }
+}
+
+/// A decoder asks those behind it for memory, and in a queue the question waits its turn. FLAC's asks a second time:
+/// before the encoder then stands sound that waits for its picture, which waits for the analysis, which waits for the
+/// sound behind the question. Sound is small: the decoder's own memory will do.
+pub(super) fn answer_no_allocation(first: &gst::Element) -> Result<(), RunError> {
+    let pad = sink_pad(first)?;
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| match info.query().map(|q| q.view()) {
+        Some(gst::QueryView::Allocation(_)) => gst::PadProbeReturn::Drop,
+        _ => gst::PadProbeReturn::Ok,
+    });
+    Ok(())
+}
+
+/// More than two channels of which nobody says where they stand (a field recorder's, PCM in .mov) can't be mixed by
+/// position, and no encoder takes them: `convert` makes them stereo, with their average on both sides. `first` sees their
+/// caps before `convert` does.
+pub(super) fn average_unpositioned(
+    first: &gst::Element,
+    convert: &gst::Element,
+    shared: &Arc<Shared>,
+) -> Result<(), RunError> {
+    let pad = sink_pad(first)?;
+    let (convert, shared) = (convert.downgrade(), Arc::clone(shared));
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
+            && let Some(convert) = convert.upgrade()
+            && let Some(s) = caps.caps().structure(0)
+        {
+            let averaged = unpositioned(s).filter(|n| *n > 2).unwrap_or(0);
+            shared.averaged_channels.fetch_max(averaged, Ordering::Relaxed);
+            convert.set_property("mix-matrix", averaging(averaged));
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
+}
+
+/// How many channels the caps have, where they have no positions.
+fn unpositioned(caps: &gst::StructureRef) -> Option<u32> {
+    let positioned = caps.get::<gst::Bitmask>("channel-mask").is_ok_and(|m| m.0 != 0);
+    let channels = u32::try_from(caps.get::<i32>("channels").ok()?).ok()?;
+    (!positioned).then_some(channels)
+}
+
+/// audioconvert's matrix (rows of single floats: one for each channel that goes out) from so many channels to two;
+/// none, which leaves it to the positions, for 0.
+fn averaging(channels: u32) -> gst::Array {
+    if channels == 0 {
+        return gst::Array::default();
+    }
+    let share = f32::from(u16::try_from(channels).unwrap_or(u16::MAX)).recip();
+    let row = || gst::Array::new((0..channels).map(|_| share)).to_send_value();
+    gst::Array::from_values([row(), row()])
 }
 
 fn sink(caps: &gst::Caps, callbacks: AppSinkCallbacks) -> AppSink {
@@ -146,4 +194,37 @@ pub(super) fn audio_sink(shared: &Arc<Shared>) -> AppSink {
         .eos(move |_| end.inbox.end_audio())
         .build();
     sink(&caps, callbacks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_without_positions_are_known() {
+        gst::init().unwrap();
+        for (caps, want) in [
+            ("audio/x-raw, channels=1", Some(1)),
+            ("audio/x-raw, channels=2", Some(2)),
+            ("audio/x-raw, channels=4, channel-mask=(bitmask)0x0", Some(4)),
+            ("audio/x-raw, channels=4, channel-mask=(bitmask)0x33", None),
+            ("audio/x-raw, channels=6, channel-mask=(bitmask)0x3f", None),
+        ] {
+            let caps: gst::Caps = caps.parse().unwrap();
+            assert_eq!(unpositioned(caps.structure(0).unwrap()), want, "{caps}");
+        }
+    }
+
+    #[test]
+    fn both_sides_get_the_average() {
+        gst::init().unwrap();
+        assert!(averaging(0).is_empty());
+        let rows = averaging(4);
+        for row in rows.iter() {
+            let row = row.get::<gst::Array>().unwrap();
+            let shares: Vec<f32> = row.iter().map(|v| v.get().unwrap()).collect();
+            assert_eq!(shares, [0.25; 4]);
+        }
+        assert_eq!(rows.len(), 2);
+    }
 }
