@@ -23,7 +23,7 @@ ORT := .deps/onnxruntime/libonnxruntime.so
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run test lint test-rust test-python check deny bench soak demo clean
+.PHONY: help setup packages run test lint test-rust test-python check deny bench soak demo train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -97,6 +97,16 @@ soak: setup ## half an hour live: memory and latency at the beginning and at the
 
 demo: $(VENV)/ready ## make the demo clip again
 	cd training && ../$(VENV)/bin/python make_demo.py
+
+# Seconds of CPU are what training costs: OMP_NUM_THREADS should be the cores that nothing else uses.
+FOOTAGE ?=
+RUNS ?= training/runs
+DEVICE ?= cpu
+FACE_MODEL ?=
+VOICES ?=
+train: $(VENV)/ready ## train an engine on FOOTAGE=DIR (and FACE_MODEL=FILE VOICES=DIR); hours; goes on where it stopped
+	@test -n "$(FOOTAGE)" || { echo "make train FOOTAGE=folder-of-video [FACE_MODEL=ict_face.npz VOICES=folder-of-speech]" >&2; exit 2; }
+	PYTHON=$(VENV)/bin/python training/train.sh "$(FOOTAGE)" "$(RUNS)" "$(DEVICE)" "$(FACE_MODEL)" "$(VOICES)"
 
 clean: ## remove what was built, leave .deps
 	rm -rf target out

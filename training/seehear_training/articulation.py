@@ -176,7 +176,7 @@ def estimate(audio: NDArray[np.float32], weights: dict[str, NDArray[np.float32]]
     if talking.sum() >= RATE_HZ:  # less tells too little of a speaker's range
         for i, share in enumerate((1.0, 0.5, 0.5, 0.5)):  # only the opening's spread is everybody's
             shape[:, i] += share * (_spread_as(shape[:, i], talking, weights["quantiles"][:, i]) - shape[:, i])
-    # At -0.8 nine in ten of fi, cs and en-us closures are found (six in seven in noise), 2 % of speech is shut in error.
+    # At -0.8 nine in ten closures of fi, cs, en-us are found (six in seven in noise); 2 % of speech is shut wrongly.
     shut = 1 / (1 + np.exp(-2.5 * (raw[:, 4] + 0.8)))
     shape[:, 0] = shape[:, 0] * (1 - shut) - 0.05 * shut
     shape = REST + gate[:, None] * (shape - REST)

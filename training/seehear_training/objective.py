@@ -1,8 +1,9 @@
 """What is learned: in which shift, where, and with which sound a picture agrees.
 
 - **shift**: InfoNCE over time shifts of the same clip (Chung and Zisserman 2016 with every shift a negative; Afouras
-  et al. 2020 take the maximum over space): score = logsumexp over space of the window's mean similarity, at 121 shifts
-  of 10 ms; the target is a narrow bell around the truth, because shifts of a few milliseconds are no negatives.
+  et al. 2020 take the maximum over space): score = logsumexp over space of the window's mean similarity, at 121
+  shifts of 10 ms; the target is a narrow bell around the truth, because shifts of a few milliseconds are no
+  negatives.
 - **match**: InfoNCE over the batch in both directions: which sound belongs to this picture, which picture to this
   sound.
 - **place**: one softmax over everything: all cells of all pictures of the batch, at all shifts, compete for a sound. The

@@ -40,14 +40,12 @@ def puppet(folder: Path, seed: int, offset_ms: float = 0.0) -> spots.Spot:
     return spots.Spot(name, 0, count, (24.0, 24.0), (24.0, 24.0), 48.0, True, offset_ms)
 
 
-def material(folder: Path, count: int, latent_ms: float | None = None) -> Material:
-    """`count` puppets; with `latent_ms` their offset is that, and not told."""
-    found = []
-    for seed in range(count):
-        spot = puppet(folder, seed, latent_ms or 0.0)
-        if latent_ms is not None:
-            spot = spots.Spot(**{**spot.__dict__, "known": False, "offset_ms": 0.0})
-        found.append(spot)
+def material(folder: Path, known: int, latent: int = 0, late_ms: float = 0.0) -> Material:
+    """Puppets in sync that say so, and puppets whose sound is late, which is not told."""
+    found = [puppet(folder, seed) for seed in range(known)]
+    for seed in range(known, known + latent):
+        spot = puppet(folder, seed, late_ms)
+        found.append(spots.Spot(**{**spot.__dict__, "known": False, "offset_ms": 0.0}))
     clips = {s.clip: footage.Clip(s.clip, s.clip, folder / s.clip) for s in found}
     return Material(clips, found)
 
@@ -90,18 +88,18 @@ def test_similarity_is_the_mean_product_at_each_shift() -> None:
     assert abs(float(out[1, 5, 2]) - by_hand) < 1e-5
 
 
-@pytest.mark.parametrize("late_ms", [0.0, 80.0])
-def test_a_short_training_lowers_the_loss_and_finds_the_offset(tmp_path: Path, late_ms: float) -> None:
+def test_a_short_training_lowers_the_loss_and_finds_hidden_offsets(tmp_path: Path) -> None:
+    # Without clips in sync there is no zero: a network that answers 40 ms later for everything is as good.
     torch.manual_seed(3)
     torch.set_num_threads(1)
-    stuff = material(tmp_path / "m", 8, late_ms)
-    learner = learn.Learner(nets.SyncNet(nets.TINY), stuff, stage(100), tmp_path / "run")
+    stuff = material(tmp_path / "m", known=6, latent=4, late_ms=120.0)
+    learner = learn.Learner(nets.SyncNet(nets.TINY), stuff, stage(300), tmp_path / "run")
     learner.train()
     first, last = learner.history[0], learner.history[-1]
     assert last["shift"] < first["shift"] - 0.2, learner.history
-    assert last["real"] > 0.8
-    found = np.median(list(learner.offsets().values()))
-    assert abs(found - late_ms) <= 40, learner.offsets()
+    assert min(last["real"], last["known"]) > 0.8, learner.history
+    # The prior at zero pulls a little: the puppets have no more than a few seconds each.
+    assert all(abs(ms - 120) <= 40 for ms in learner.offsets().values()), learner.offsets()
 
 
 def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
@@ -115,7 +113,7 @@ def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
         return learner.net.state_dict()
 
     torch.set_num_threads(1)
-    stuff = material(tmp_path / "m", 4, 0.0)
+    stuff = material(tmp_path / "m", known=2, latent=2)
     whole = run("whole", (2 * learn.ROUND,))
     resumed = run("parts", (learn.ROUND, 2 * learn.ROUND))
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
@@ -125,7 +123,7 @@ def test_a_loss_that_is_no_number_stops_with_seed_and_step(tmp_path: Path) -> No
     net = nets.SyncNet(nets.TINY)
     with torch.no_grad():
         net.log_scale.fill_(float("nan"))
-    learner = learn.Learner(net, material(tmp_path / "m", 2), stage(10, seed=7), tmp_path / "run")
+    learner = learn.Learner(net, material(tmp_path / "m", known=2), stage(10, seed=7), tmp_path / "run")
     with pytest.raises(learn.Diverged, match=r"step 0, seed 7"):
         learner.train()
 
@@ -137,7 +135,7 @@ def test_unreadable_and_silent_footage_is_listed_and_skipped(tmp_path: Path) -> 
     make = ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc=s=64x48:r=30:d=3", "-f", "lavfi", "-i"]
     for name, sound in (("good", "sine=d=3"), ("silent", "anullsrc=d=3")):
         subprocess.run([*make, sound, "-shortest", str(folder / f"{name}.mp4")], check=True)
-    subprocess.run([*make[:6], "testsrc=s=64x48:r=30:d=3", str(folder / "mute.mp4")], check=True)
+    subprocess.run([*make[:8], str(folder / "mute.mp4")], check=True)
     found = footage.collect([folder], tmp_path / "cache")
     assert [c.name for c in found.clips] == ["footage/good.mp4"]
     assert {Path(n).name for n, _ in found.skipped} == {"broken.mp4", "silent.mp4", "mute.mp4"}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The recipe of engines/av-small, from nothing to an evaluated checkpoint; every step goes on where it stopped.
+#   train.sh FOOTAGE RUNS DEVICE [FACE_MODEL [VOICES]]
+set -euo pipefail
+footage=$1 runs=$2 device=$3 model=${4:-} voices=${5:-}
+here=$(cd "$(dirname "$0")" && pwd)
+python=${PYTHON:-python3}
+mkdir -p "$runs"
+
+say() { printf '\n== %s\n' "$*" >&2; }
+run() { local script=$1; shift; "$python" "$here/$script.py" "$@"; }
+train() { run train --device "$device" --seed 1 --cache "$runs/cache" "$@"; }
+
+say "drawn scenes"
+run make_corpus --out "$runs/drawn" --count 250
+synthetic=("$runs/drawn")
+if [ -n "$model" ]; then
+  say "3-D heads"
+  [ -x "$(command -v nproc)" ] && export LP_NUM_THREADS=0
+  run make_corpus --out "$runs/heads" --prefix h --seed 1000 --count 200 --seconds 8 --people 1 --heads 0.9 \
+    --face-model "$model" ${voices:+--voices "$voices"}
+  synthetic+=("$runs/heads")
+fi
+
+say "first steps, without augmentation"
+train --run "$runs/plain" --synthetic "$runs/drawn" --plain --match 0 --steps 600
+say "with augmentation"
+train --run "$runs/augmented" --from "$runs/plain/checkpoint.pt" --synthetic "$runs/drawn" --steps 400 --rate 1.5e-3
+
+say "where the sound comes from"
+[ -f "$runs/spots.json" ] || run localise --footage "$footage" --engine "$here/../engines/av-starter.toml" \
+  --cache "$runs/cache" --out "$runs/spots.json"
+
+say "crops"
+train --run "$runs/crops" --from "$runs/augmented/checkpoint.pt" --synthetic "${synthetic[@]}" --footage "$footage" \
+  --spots "$runs/spots.json" --steps 3200 --rate 1.5e-3 --real-share 0.5
+say "pictures"
+train --run "$runs/pictures" --from "$runs/crops/checkpoint.pt" --synthetic "${synthetic[@]}" --footage "$footage" \
+  --spots "$runs/spots.json" --trust 0.05 --crop 96x128 --batch 8 --window 16 --face 32-100 --wander 0.36 \
+  --match 0 --place 0.5 --presence 0.5 --steps 2800 --rate 1.2e-3 --real-share 0.5
+say "evaluation"
+run evaluate --footage "$footage" --cache "$runs/cache" --engine "$runs/pictures/checkpoint.pt" --baseline
