@@ -1,11 +1,10 @@
 //! Active speaker detection: which objects speak, and what the voice is.
 //!
-//! An object's attention logit becomes a probability by the engine's calibration (σ(slope·ℓ + bias)); speaking begins
-//! and ends by hysteresis with hold times, so that a syllable does not flicker. The voice is then one of four answers:
+//! An object's attention logit is the log-odds that it speaks (calibrated in `attention`); speaking begins and ends by
+//! hysteresis with hold times, so that a syllable does not flicker. The voice is then one of four answers:
 //! none, on-screen, off-screen, ambiguous.
 
 use crate::av_object::{AvObject, TrackState};
-use crate::net::ScoreSpec;
 use crate::time::TimeDelta;
 use crate::tracker::MAX_OBJECTS;
 use serde::{Deserialize, Serialize};
@@ -38,7 +37,7 @@ impl Default for SpeakingConfig {
             on_ms: 80,
             off_probability: 0.25,
             off_ms: 240,
-            margin: 0.4,
+            margin: 1.0,
             off_screen_after_ms: 600,
             still_after_ms: 1_000,
         }
@@ -85,8 +84,6 @@ struct Memory {
 #[derive(Debug)]
 pub struct SpeakingDecider {
     config: SpeakingConfig,
-    slope: f32,
-    bias: f32,
     on_slots: usize,
     off_slots: usize,
     off_screen_slots: usize,
@@ -100,14 +97,12 @@ pub struct SpeakingDecider {
 }
 
 impl SpeakingDecider {
-    /// With these parameters, for an engine whose scores read so.
+    /// With these parameters.
     #[must_use]
-    pub fn new(config: &SpeakingConfig, score: &ScoreSpec) -> Self {
+    pub fn new(config: &SpeakingConfig) -> Self {
         let slots = |ms| TimeDelta::from_ms(ms).slots_ceil().max(1);
         Self {
             config: config.clone(),
-            slope: score.slope,
-            bias: score.bias,
             on_slots: slots(config.on_ms),
             off_slots: slots(config.off_ms),
             off_screen_slots: slots(config.off_screen_after_ms),
@@ -115,7 +110,8 @@ impl SpeakingDecider {
             memory: Vec::with_capacity(MAX_OBJECTS + 1),
             speakers: Vec::with_capacity(MAX_OBJECTS + 1),
             unowned: 0,
-            still: 0,
+            // Until something moves it may be a still, and a still shows nobody speaking.
+            still: usize::MAX,
             voice: Voice::None,
             ready: false,
         }
@@ -130,7 +126,7 @@ impl SpeakingDecider {
         let strongest = objects.iter().map(|o| o.logit).fold(f32::MIN, f32::max);
         for object in objects {
             let heard = voiced && !frozen;
-            let probability = if heard { sigmoid(self.slope * object.logit + self.bias) } else { 0.0 };
+            let probability = if heard { sigmoid(object.logit) } else { 0.0 };
             let index = self.memory.iter().position(|m| m.id == object.id).unwrap_or_else(|| {
                 self.memory.push(Memory { id: object.id, speaking: false, has_spoken: false, against: 0 });
                 self.memory.len() - 1
@@ -182,7 +178,7 @@ impl SpeakingDecider {
         self.memory.clear();
         self.speakers.clear();
         self.unowned = 0;
-        self.still = 0;
+        self.still = usize::MAX;
         self.ready = false;
     }
 }
@@ -197,16 +193,13 @@ mod tests {
     use crate::geometry::PxRect;
     use crate::time::Timestamp;
 
-    const SCORE: ScoreSpec =
-        ScoreSpec { scale: 20.0, zero_ms: 0.0, spread_ms: 40.0, sure: 0.1, nothing: 0.04, slope: 1.0, bias: 0.0 };
-
     fn object(id: u32, logit: f32) -> AvObject {
         AvObject { id, rect: PxRect::default(), logit, state: TrackState::Confirmed, last_peak: Timestamp::ZERO }
     }
 
     fn decider() -> SpeakingDecider {
         let config = SpeakingConfig { on_ms: 120, off_ms: 200, off_screen_after_ms: 400, ..SpeakingConfig::default() };
-        SpeakingDecider::new(&config, &SCORE)
+        SpeakingDecider::new(&config)
     }
 
     fn run(d: &mut SpeakingDecider, logits: &[f32], voiced: bool, moved: bool) -> (Vec<bool>, Voice) {

@@ -5,13 +5,17 @@
 //! moves scores alike at all of them. The attention logit is therefore the log-likelihood ratio
 //!
 //! ```text
-//! ℓ(y, x) = ln Σ_δ p(δ) exp(s·S[δ, y, x]) − ln (1/K) Σ_δ exp(s·S[δ, y, x])
+//! ℓ(y, x) = ln Σ_δ p(δ) exp(s·S[δ, y, x]) − μ ln mean_δ exp(s·S[δ, y, x]) − (1 − μ) ln mean_δ,y',x' exp(s·S[δ, y', x'])
 //! ```
 //!
-//! of "in time with the sound, at an offset drawn from p" against "at any of the K shifts": what the network was
-//! trained to tell apart (InfoNCE over time shifts; Afouras et al. 2020, eq. 1, Chung & Zisserman 2016 for the shifts
-//! as negatives). It is near 0 where nothing can be told, negative where the place contradicts the sound, and needs no
-//! other place to compare with, so that "nobody" is an answer. (LWTNet's softmax over space always points somewhere.)
+//! of "in time with the sound, at an offset drawn from p" against two rivals in the proportion μ : 1 − μ: "this place at
+//! any of the K shifts" and "any place at any shift". That is what the network was trained to tell apart (InfoNCE over
+//! time shifts; Afouras et al. 2020, eq. 1, Chung & Zisserman 2016 for the shifts as negatives; and over the places of
+//! many pictures). Against its own shifts alone (μ = 1) a place is judged without its neighbours, but noise of the
+//! background passes for agreement; against all places alone (μ = 0) a lively face outshines a calm one. It is low where
+//! nothing can be told, and does not say who is best but whether anybody is, so that "nobody" is an answer. (LWTNet's
+//! softmax over space always points somewhere.) The engine's calibration, fitted on scenes with truth, turns ℓ into the
+//! log-odds that the place speaks: `slope · ℓ + bias`.
 
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few dozen offsets")]
 
@@ -33,6 +37,8 @@ const WAITING: usize = 80;
 pub struct AttentionConfig {
     /// Time constant of the mean over time, ms. Short is quick and noisy.
     pub memory_ms: f32,
+    /// μ: how much a place is measured against itself at other shifts, the rest against the whole picture; 0…1.
+    pub own_share: f32,
     /// How often the map is smoothed by a binomial 3 × 3 kernel. A network sees a mouth from all cells around it, and
     /// often best from beside it: smoothing brings the ring of peaks together in its middle.
     pub smoothing: u8,
@@ -40,7 +46,7 @@ pub struct AttentionConfig {
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { memory_ms: 700.0, smoothing: 1 }
+        Self { memory_ms: 700.0, own_share: 0.35, smoothing: 0 }
     }
 }
 
@@ -49,7 +55,7 @@ impl Default for AttentionConfig {
 pub struct AttentionMap<'a> {
     /// When the slot begins, running time.
     pub start: Timestamp,
-    /// Log-odds `[rows, cols]`: 0 can't tell, > 0 in time with the sound; at most ln 31 ≈ 3.4.
+    /// Log-odds `[rows, cols]` that the place makes the sound, if one is heard at all.
     pub logits: &'a [f32],
     /// Where the cells lie in the source picture.
     pub geometry: MapGeometry,
@@ -61,8 +67,11 @@ pub struct Attention {
     geometry: MapGeometry,
     dim: usize,
     scale: f32,
+    slope: f32,
+    bias: f32,
     /// A slot's share of the running mean.
     gain: f32,
+    own_share: f32,
     smoothing: u8,
     /// Video maps `[dim, cells]`, a ring by slot.
     maps: Vec<Vec<f32>>,
@@ -96,7 +105,10 @@ impl Attention {
             geometry,
             dim,
             scale: score.scale,
+            slope: score.slope,
+            bias: score.bias,
             gain: 1.0 - (-slot_ms / config.memory_ms.max(slot_ms)).exp(),
+            own_share: config.own_share.clamp(0.0, 1.0),
             smoothing: config.smoothing,
             maps: vec![vec![0.0; dim * cells]; REACH + 1 + WAITING],
             sounds: vec![vec![0.0; dim]; REACH + 1],
@@ -222,19 +234,24 @@ impl Attention {
         let cells = self.geometry.cells();
         self.row.fill(0.0);
         self.with_prior.fill(0.0);
+        // Taken off before the exponential, so that any scale fits an f32; it cancels in the ratios.
+        let top = self.scale * self.peaks.iter().copied().fold(f32::MIN, f32::max);
         for (j, sums) in self.sums.chunks_exact(cells).enumerate() {
             let prior = self.log_prior[j].exp();
             let unseen = 1.0 - self.weights[j];
             let cells = sums.iter().zip(&self.base);
             for ((any, with), (sum, base)) in self.row.iter_mut().zip(&mut self.with_prior).zip(cells) {
-                // |s·S| stays below the scale (unit vectors), far from overflow.
-                let e = (self.scale * (sum + unseen * base)).exp();
+                let e = (self.scale * (sum + unseen * base) - top).exp();
                 *any += e;
                 *with += prior * e;
             }
         }
+        let everywhere = (self.row.iter().sum::<f32>() / (OFFSETS * cells) as f32).ln();
+        let rival = (1.0 - self.own_share) * everywhere;
         for ((l, any), with) in self.logits.iter_mut().zip(&self.row).zip(&self.with_prior) {
-            *l = (with / any * OFFSETS as f32).ln();
+            // What has underflowed is no candidate: some finite depth will do.
+            let [with, own] = [*with, *any / OFFSETS as f32].map(|e| e.max(f32::MIN_POSITIVE).ln());
+            *l = self.slope * (with - self.own_share * own - rival) + self.bias;
         }
         for _ in 0..self.smoothing {
             smooth(&mut self.logits, &mut self.row, self.geometry.cols);
@@ -302,7 +319,7 @@ mod tests {
 
     /// Cell 4 shows the sound's own vectors `lag` slots earlier; the others show unrelated ones.
     fn run(lag: usize, offset: TimeDelta) -> (Vec<f32>, [f32; OFFSETS]) {
-        let config = AttentionConfig { smoothing: 0, ..AttentionConfig::default() };
+        let config = AttentionConfig { own_share: 1.0, ..AttentionConfig::default() };
         let mut a = Attention::new(&config, &SCORE, GEOMETRY, 8);
         a.set_offset(offset);
         let unit = |seed: usize| {

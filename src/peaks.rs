@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// More peaks than this in one map are the weakest ones, and noise.
 pub const MAX_PEAKS: usize = 16;
 
+/// Log-odds below the peak at which the region around it ends.
+const FALL: f32 = 1.5;
+
 /// Parameters of the peak stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,7 +30,7 @@ pub struct PeakConfig {
 
 impl Default for PeakConfig {
     fn default() -> Self {
-        Self { min_logit: 0.5, radius_share: 0.35 }
+        Self { min_logit: -1.3, radius_share: 0.35 }
     }
 }
 
@@ -99,13 +102,19 @@ impl PeakPicker {
         self.ready = true;
     }
 
-    /// The bounding box of the connected cells around `peak` whose logit is above half of its own.
+    /// The bounding box of the connected cells around `peak` whose logit is at most [`FALL`] lower, and which are no
+    /// further away than another peak would be.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a peak lies on its map")]
     fn extent(&mut self, map: &AttentionMap<'_>, peak: Peak) -> PxRect {
         let g = map.geometry;
         let (px, py) = (peak.cell.x.round().max(0.0) as usize, peak.cell.y.round().max(0.0) as usize);
         let (px, py) = (px.min(g.cols - 1), py.min(g.rows - 1));
         let (mut x0, mut x1, mut y0, mut y1) = (px, px, py, py);
+        let reach = self.config.radius_share * g.height as f32;
+        let near = |x: usize, y: usize| {
+            let (dx, dy) = (x.abs_diff(px) as f32 * g.cell_w(), y.abs_diff(py) as f32 * g.cell_h());
+            dx.hypot(dy) <= reach
+        };
         self.visited.fill(false);
         self.stack.clear();
         self.stack.push(py * g.cols + px);
@@ -114,7 +123,8 @@ impl PeakPicker {
             let (x, y) = (i % g.cols, i.div_euclid(g.cols));
             (x0, x1, y0, y1) = (x0.min(x), x1.max(x), y0.min(y), y1.max(y));
             let mut visit = |j: usize| {
-                if !self.visited[j] && map.logits[j] >= peak.logit * 0.5 {
+                let (x, y) = (j % g.cols, j.div_euclid(g.cols));
+                if !self.visited[j] && map.logits[j] >= peak.logit - FALL && near(x, y) {
                     self.visited[j] = true;
                     self.stack.push(j);
                 }
@@ -236,6 +246,7 @@ mod tests {
         let p = peaks(&vec![1.0; G.cells()]);
         assert_eq!(p.len(), 1);
         assert_eq!(p[0].cell, CellPoint { x: 0.0, y: 0.0 });
-        assert_eq!(p[0].extent, PxRect::from_edges(0.0, 0.0, 2000.0, 1000.0));
+        // No larger than the distance at which there could be another peak.
+        assert_eq!(p[0].extent, PxRect::from_edges(0.0, 0.0, 400.0, 400.0));
     }
 }

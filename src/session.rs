@@ -59,11 +59,12 @@ impl SessionConfig {
         let unit = 0.0..=1.0;
         let checks = [
             ("attention.memory_ms", self.attention.memory_ms, 40.0..=20_000.0),
-            ("peaks.min_logit", self.peaks.min_logit, -5.0..=5.0),
+            ("attention.own_share", self.attention.own_share, unit.clone()),
+            ("peaks.min_logit", self.peaks.min_logit, -20.0..=20.0),
             ("peaks.radius_share", self.peaks.radius_share, unit.clone()),
             ("tracker.reach_share", self.tracker.reach_share, unit.clone()),
             ("tracker.smoothing", self.tracker.smoothing, unit.clone()),
-            ("tracker.move_logit", self.tracker.move_logit, -5.0..=5.0),
+            ("tracker.move_logit", self.tracker.move_logit, -20.0..=20.0),
             ("voice.min_dbfs", self.voice.min_dbfs, -120.0..=0.0),
             ("voice.above_floor_db", self.voice.above_floor_db, 0.0..=60.0),
             ("voice.floor_rise_db_per_s", self.voice.floor_rise_db_per_s, 0.0..=60.0),
@@ -206,7 +207,7 @@ impl<P: Luma> Session<P> {
                 attention: Attention::new(&config.attention, &m.score, geometry, m.dim),
                 peaks: PeakPicker::new(&config.peaks, geometry.cells()),
                 tracker: Tracker::new(&config.tracker),
-                decider: SpeakingDecider::new(&config.speaking, &m.score),
+                decider: SpeakingDecider::new(&config.speaking),
                 offset: OffsetEstimator::new(&m.score),
                 voice: VoiceActivity::new(&config.voice),
                 waiting: VecDeque::with_capacity(64),

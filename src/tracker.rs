@@ -49,7 +49,7 @@ impl Default for TrackerConfig {
             lost_after_ms: 800,
             forget_after_ms: 60_000,
             smoothing: 0.2,
-            move_logit: 1.0,
+            move_logit: 0.0,
         }
     }
 }

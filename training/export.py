@@ -91,7 +91,7 @@ low_hz = 60.0
 high_hz = 7600.0
 
 [score]
-scale = {scale:.2f}         # learned; multiplies a mean score before the softmax over offsets
+scale = {scale:.2f}         # multiplies a mean score before the softmax over offsets: {o.sharpen:g} times the learned
 zero_ms = {o.zero_ms}        # the offset answered for material in sync
 spread_ms = {o.spread_ms}
 sure = {o.sure}
@@ -113,6 +113,9 @@ def main() -> int:
     parser.add_argument("--name", required=True, help="of the engine and its files")
     parser.add_argument("--out", type=Path, default=Path("../engines"))
     parser.add_argument("--height", type=int, default=224, help="rows of the network's picture (default: %(default)s)")
+    parser.add_argument(
+        "--sharpen", type=float, default=1.0, help="times the learned scale: running means are less noisy than windows"
+    )
     parser.add_argument("--zero-ms", type=float, default=0.0, help="offset read from footage in sync")
     parser.add_argument("--spread-ms", type=float, default=60.0)
     parser.add_argument("--sure", type=float, default=0.1)
@@ -151,7 +154,7 @@ def main() -> int:
             return 1
     path = o.out / f"{o.name}.toml"
     part = path.with_suffix(".part")
-    part.write_text(manifest(o, float(net.scale.detach()), net.size.dim, files))
+    part.write_text(manifest(o, o.sharpen * float(net.scale.detach()), net.size.dim, files))
     os.replace(part, path)
     print(path)
     return 0

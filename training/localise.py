@@ -1,6 +1,6 @@
 """Ask an engine where in footage the sound comes from; training crops around the answers.
 
-python localise.py --footage DIR --engine ../engines/av-starter.toml --cache runs/cache --out runs/spots.json
+python localise.py --footage DIR --engine ../engines/av-small.toml --cache runs/cache --out runs/spots.json
 """
 
 from __future__ import annotations

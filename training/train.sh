@@ -28,7 +28,7 @@ say "with augmentation"
 train --run "$runs/augmented" --from "$runs/plain/checkpoint.pt" --synthetic "$runs/drawn" --steps 400 --rate 1.5e-3
 
 say "where the sound comes from"
-[ -f "$runs/spots.json" ] || run localise --footage "$footage" --engine "$here/../engines/av-starter.toml" \
+[ -f "$runs/spots.json" ] || run localise --footage "$footage" --engine "$here/../engines/av-small.toml" \
   --cache "$runs/cache" --out "$runs/spots.json"
 
 say "crops"

@@ -6,8 +6,8 @@
   negatives.
 - **match**: InfoNCE over the batch in both directions: which sound belongs to this picture, which picture to this
   sound.
-- **place**: one softmax over everything: all cells of all pictures of the batch, at all shifts, compete for a sound. The
-  whole batch is one picture with many talkers, of whom one is heard: background must score low at *every* shift.
+- **place**: one softmax over everything: all cells of all pictures of the batch, at all shifts, compete for a sound.
+  The whole batch is one picture with many talkers, of whom one is heard: background must score low at *every* shift.
 - **presence**: is the source of this sound in this picture at all? Logistic, against a learned threshold; pairs that do
   not belong together are the off-screen voices.
 

@@ -40,7 +40,7 @@ Exit codes: 0 done, 1 failed, 2 usage.";
 #[derive(Clone, Debug, clap::Args)]
 struct EngineArgs {
     /// The engine (networks and their manifest): a manifest file, or the name of one in engines/
-    #[arg(long, global = true, default_value = "av-starter", value_name = "NAME|FILE")]
+    #[arg(long, global = true, default_value = "av-small", value_name = "NAME|FILE")]
     engine: String,
 
     /// ONNX Runtime's shared library; by default the one that `make setup` put into .deps/onnxruntime

@@ -206,7 +206,7 @@ fn engines_and_libraries_that_do_not_fit() {
     let dir = tempfile::tempdir().unwrap();
     let from = engine();
     let text = fs::read_to_string(&from).unwrap();
-    for file in ["av-starter.video.onnx", "av-starter.audio.onnx"] {
+    for file in ["av-small.video.onnx", "av-small.audio.onnx"] {
         fs::copy(from.with_file_name(file), dir.path().join(file)).unwrap();
     }
     let manifest = dir.path().join("e.toml");
@@ -223,12 +223,12 @@ fn engines_and_libraries_that_do_not_fit() {
     assert!(run(&manifest, &[]).contains("slips"));
     fs::write(&manifest, text.replace("sha256 = \"", "sha256 = \"00")).unwrap();
     let error = run(&manifest, &[]);
-    assert!(error.contains("SHA-256") && error.contains("av-starter.video.onnx"), "{error}");
+    assert!(error.contains("SHA-256") && error.contains("av-small.video.onnx"), "{error}");
     let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/onnxruntime/libonnxruntime.so");
     let library = library.to_str().unwrap();
     fs::write(&manifest, text.replace("input = \"slots\"", "input = \"slides\"")).unwrap();
     let error = run(&manifest, &["--onnxruntime", library]);
-    assert!(error.contains("slides") && error.contains("av-starter.video.onnx"), "{error}");
+    assert!(error.contains("slides") && error.contains("av-small.video.onnx"), "{error}");
     let error = run(&dir.path().join("none.toml"), &[]);
     assert!(error.contains("none.toml"), "{error}");
     fs::write(&manifest, &text).unwrap();

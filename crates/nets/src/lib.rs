@@ -31,7 +31,7 @@
 //! # fn main() -> Result<(), seehear::net::NetError> {
 //! let backend = OnnxRuntime::new(OnnxRuntimeOptions { threads: 1, library: None })?;
 //! let mut net = backend.load(
-//!     "engines/av-starter.audio.onnx".as_ref(),
+//!     "engines/av-small.audio.onnx".as_ref(),
 //!     &[TensorSpec::new("logmel", &[1, 1, 64, 36])],
 //!     &[TensorSpec::new("embedding", &[1, 128, 9])],
 //! )?;

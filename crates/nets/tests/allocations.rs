@@ -51,7 +51,7 @@ fn a_run_allocates_nothing() {
 
     for threads in [1, 2] {
         let backend = common::onnx_runtime(threads);
-        let nets = [("av-starter.video.onnx", video_specs(192, 336)), ("av-starter.audio.onnx", audio_specs())];
+        let nets = [("av-small.video.onnx", video_specs(192, 336)), ("av-small.audio.onnx", audio_specs())];
         for (file, (input, output)) in nets {
             let data = golden_input(input.len(), 1.0);
             let mut got = vec![0.0; output.len()];

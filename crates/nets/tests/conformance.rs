@@ -54,8 +54,8 @@ struct GoldenCase {
     values: Vec<f32>,
 }
 
-fn starter() -> Engine {
-    Engine::load(&engine_file("av-starter.toml")).expect("the committed engine is whole")
+fn engine() -> Engine {
+    Engine::load(&engine_file("av-small.toml")).expect("the committed engine is whole")
 }
 
 /// A network of one input and one output, with an input for it and room for what it gives.
@@ -68,16 +68,16 @@ fn open(backend: &dyn Backend, model: &Path, specs: (TensorSpec, TensorSpec)) ->
     (net, buffers.0, buffers.1)
 }
 
-/// The starter engine's two networks, the video network at a small size.
+/// The default engine's two networks, the video network at a small size.
 fn both(backend: &dyn Backend) -> Vec<Opened> {
-    let engine = starter();
+    let engine = self::engine();
     vec![open(backend, &engine.video_file(), video_specs(96, 160)), open(backend, &engine.audio_file(), audio_specs())]
 }
 
 #[test]
 fn golden_values() {
-    let engine = starter();
-    let text = std::fs::read_to_string(golden_file("av-starter.json")).unwrap();
+    let engine = self::engine();
+    let text = std::fs::read_to_string(golden_file("av-small.json")).unwrap();
     let golden: Golden = serde_json::from_str(&text).unwrap();
     let m = &engine.manifest;
     let nets = [
@@ -146,7 +146,7 @@ fn every_run_gives_the_same_bits() {
 #[test]
 fn two_networks_and_two_threads_do_not_mix() {
     on_each(|name, backend| {
-        let engine = starter();
+        let engine = self::engine();
         let (mut net, data, mut expected) = open(backend, &engine.video_file(), video_specs(96, 160));
         net.run(&[&data], &mut [&mut expected]).unwrap();
         std::thread::scope(|scope| {

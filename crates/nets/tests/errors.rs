@@ -29,7 +29,7 @@ fn missing_model() {
 #[test]
 fn corrupt_models() {
     let dir = tempfile::tempdir().unwrap();
-    let whole = fs::read(engine_file("av-starter.audio.onnx")).unwrap();
+    let whole = fs::read(engine_file("av-small.audio.onnx")).unwrap();
     let half = &whole[..whole.len().div_euclid(2)];
     let cases: [(&str, &[u8]); 4] =
         [("empty", b""), ("text", b"not a network\n"), ("noise", &[0xa5; 4096]), ("half", half)];
@@ -86,7 +86,7 @@ fn tensors_other_than_the_manifest_says() {
         case("output \"embedding\"", video("slots", good_in, "embedding", &[1, 64, 6, 10]), "(1, 64, 6, 10)", "128"),
         case("output \"embedding\"", video("slots", good_in, "embedding", &[1, 128, 60]), "(1, 128, 60)", "128"),
     ];
-    let model = engine_file("av-starter.video.onnx");
+    let model = engine_file("av-small.video.onnx");
     for (tensor, input, output, expected_words, got_words) in cases {
         let error = load_error(&model, &[input], &[output]);
         let NetError::Tensor { path, what, .. } = &error else { panic!("not a tensor error: {error}") };
@@ -135,12 +135,12 @@ fn a_tensor_named_twice() {
 fn wrong_lengths_are_refused_and_the_network_still_runs() {
     let (input, output) = video_specs(96, 160);
     let (data, mut got) = (vec![0.1; input.len()], vec![0.0; output.len()]);
-    let mut net = load(&engine_file("av-starter.video.onnx"), &[input], &[output]).unwrap();
+    let mut net = load(&engine_file("av-small.video.onnx"), &[input], &[output]).unwrap();
 
     let assert_run_error = |result: Result<(), NetError>, words: &str| {
         let Err(error @ NetError::Run { .. }) = result else { panic!("not a run error: {result:?}") };
         let text = error.to_string();
-        for part in ["onnxruntime-cpu", "av-starter.video", words] {
+        for part in ["onnxruntime-cpu", "av-small.video", words] {
             assert!(text.contains(part), "{part:?} is not in: {text}");
         }
     };

@@ -23,7 +23,7 @@ pub fn demo() -> PathBuf {
 }
 
 pub fn engine() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engines/av-starter.toml").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engines/av-small.toml").canonicalize().unwrap()
 }
 
 pub fn program() -> Command {

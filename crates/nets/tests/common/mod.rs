@@ -32,7 +32,7 @@ pub(crate) fn onnx_runtime(threads: usize) -> OnnxRuntime {
     OnnxRuntime::new(OnnxRuntimeOptions { threads, library: library() }).expect("these tests need ONNX Runtime")
 }
 
-/// The starter engine's video tensors for a picture of this size, pixels.
+/// The default engine's video tensors for a picture of this size, pixels.
 pub(crate) fn video_specs(height: usize, width: usize) -> (TensorSpec, TensorSpec) {
     (
         TensorSpec::new("slots", &[1, 5, height, width]),
@@ -40,9 +40,9 @@ pub(crate) fn video_specs(height: usize, width: usize) -> (TensorSpec, TensorSpe
     )
 }
 
-/// The starter engine's audio tensors.
+/// The default engine's audio tensors.
 pub(crate) fn audio_specs() -> (TensorSpec, TensorSpec) {
-    (TensorSpec::new("logmel", &[1, 1, 64, 36]), TensorSpec::new("embedding", &[1, 128, 9]))
+    (TensorSpec::new("logmel", &[1, 1, 64, 28]), TensorSpec::new("embedding", &[1, 128, 28]))
 }
 
 /// The golden inputs: value `i` is `scale · (h(i) − 512) / 1024` with `h(i)` the upper 10 bits of the 32-bit product
