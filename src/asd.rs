@@ -33,9 +33,9 @@ pub struct SpeakingConfig {
 impl Default for SpeakingConfig {
     fn default() -> Self {
         Self {
-            on_probability: 0.4,
+            on_probability: 0.45,
             on_ms: 80,
-            off_probability: 0.25,
+            off_probability: 0.3,
             off_ms: 240,
             margin: 1.0,
             off_screen_after_ms: 600,
