@@ -16,7 +16,7 @@ run make_corpus --out "$runs/drawn" --count 250
 synthetic=("$runs/drawn")
 if [ -n "$model" ]; then
   say "3-D heads"
-  [ -x "$(command -v nproc)" ] && export LP_NUM_THREADS=0
+  export LP_NUM_THREADS=0  # a software renderer's threads would only be in each other's way
   run make_corpus --out "$runs/heads" --prefix h --seed 1000 --count 200 --seconds 8 --people 1 --heads 0.9 \
     --face-model "$model" ${voices:+--voices "$voices"}
   synthetic+=("$runs/heads")
@@ -40,3 +40,4 @@ train --run "$runs/pictures" --from "$runs/crops/checkpoint.pt" --synthetic "${s
   --match 0 --place 0.5 --presence 0.5 --steps 2800 --rate 1.2e-3 --real-share 0.5
 say "evaluation"
 run evaluate --footage "$footage" --cache "$runs/cache" --engine "$runs/pictures/checkpoint.pt" --baseline
+say "done: look at the figures, then: python export.py --checkpoint $runs/pictures/checkpoint.pt --help"
