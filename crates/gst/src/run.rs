@@ -42,6 +42,9 @@ mod course;
 mod errors;
 mod intake;
 
+/// So long a demuxer may take to find the streams of a file; it takes some milliseconds.
+const TO_FIND: Duration = Duration::from_secs(10);
+
 /// Takes what the analysis says, on its thread.
 pub trait Observer: Send {
     /// Once, before the first report: the source is known.
@@ -343,7 +346,7 @@ impl Built {
         loop {
             match bus.timed_pop(gst::ClockTime::from_mseconds(40)) {
                 Some(message) => self.hear(&message, &bus, &mut trouble, &mut course)?,
-                None => self.complete(job, &trouble)?,
+                None => self.complete(job, &trouble, started.elapsed())?,
             }
             if length.is_none() && !job.plan.live {
                 length = self.pipeline.query_duration().map(delta);
@@ -421,9 +424,15 @@ impl Built {
     }
 
     /// Whether the input has what is needed, as far as is known by now.
-    fn complete(&self, job: &Job, trouble: &Trouble) -> Result<(), RunError> {
+    fn complete(&self, job: &Job, trouble: &Trouble, waited: Duration) -> Result<(), RunError> {
         if let Some(stream) = self.found.missing() {
             return Err(trouble.missing(stream));
+        }
+        // decodebin swallows the error of a demuxer that gives up while its state is still being changed, and then
+        // waits for its streams without end.
+        if waited > TO_FIND && matches!(job.input, Input::File(_)) && self.found.nothing() {
+            let why = "no stream was found in it: the file is truncated or corrupt; copy or record it again";
+            return Err(RunError::Input { input: job.input.name(), why: why.to_owned() });
         }
         match self.found.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(why) => Err(RunError::Input { input: job.input.name(), why }),

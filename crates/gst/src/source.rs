@@ -33,6 +33,13 @@ pub struct Found {
 }
 
 impl Found {
+    /// No stream at all has been seen yet.
+    #[must_use]
+    pub fn nothing(&self) -> bool {
+        let seen = [&self.video, &self.audio, &self.complete];
+        !seen.into_iter().any(|s| s.load(Ordering::Acquire))
+    }
+
     /// The first stream that is missing now that all are known.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
