@@ -83,7 +83,6 @@ class FaceModel:
         vertices float [V, 3], triangles int [T, 3], identity float [I, V, 3] and expression float [E, V, 3] (both
         offsets from `vertices`), expression_names str [E]. Units: centimetres or so, as in FaceKit.
         """
-        headgl.check()
         remedy = "make it with make_face_model.py from FaceKit's FaceXModel folder"
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -109,6 +108,7 @@ class FaceModel:
             raise HeadsUnavailable(
                 f"face model {path}: {count} vertices, expected FaceKit's first {_COUNT} or more; {remedy}"
             )
+        headgl.check()  # last: what is wrong with the file can be told anywhere
         expression = {n: data["expression"][names.index(n)] for n in EXPRESSIONS}
         return FaceModel(vertices.astype(np.float32), data["triangles"].astype(np.int32), data["identity"], expression)
 
