@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seehear_training import nets
+from seehear_training.engine import sha256
 
 CONTEXT_SLOTS = 3
 """Whole slots that cover the audio network's context of 10 mel frames on either side of a slot's."""
@@ -54,11 +54,6 @@ def write(
     return worst
 
 
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def manifest(o: argparse.Namespace, scale: float, dim: int, files: dict[str, Path]) -> str:
     """The manifest's text."""
     return f'''# {o.name}. README.md beside this file says what every field means, and what the engine can and can't do.
@@ -73,7 +68,7 @@ sha256 = "{sha256(files["video"])}"
 input = "slots"       # f32 [1, 5, h, w]: luma / 255 (full range) minus the mean of the stack
 output = "embedding"  # f32 [1, {dim}, h/16, w/16], unit vectors over dim 1
 slots = {nets.SLOTS}
-height = {o.height}          # faces should be 35 to 110 px high in this picture
+height = {o.height}          # faces should be 32 to 100 px high in this picture
 stride = {nets.STRIDE}
 
 [audio]
@@ -125,9 +120,7 @@ def main() -> int:
     parser.add_argument("--trained", required=True, help="who trained it, on what")
     parser.add_argument("--scores", required=True, help="as measured, and how")
     o = parser.parse_args()
-    saved = torch.load(o.checkpoint, map_location="cpu", weights_only=True)
-    net = nets.build(saved["settings"])
-    net.load_state_dict(saved["average"], strict=False)
+    net, _ = nets.load(o.checkpoint)
     o.out.mkdir(parents=True, exist_ok=True)
     files = {kind: o.out / f"{o.name}.{kind}.onnx" for kind in ("video", "audio")}
     frames = 4 * (2 * CONTEXT_SLOTS + 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plain", action="store_true", help="no augmentation: how the first steps learn fastest")
+    parser.add_argument("--fold", action="store_true", help="no batch norm: --from's goes into the weights; faster")
     parser.add_argument("--exact", action="store_true", help="float32 instead of bfloat16")
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
@@ -80,7 +82,7 @@ def main() -> int:
         recipe=Recipe(height, width, slots=o.window, face=(low, high), wander=o.wander, augment=not o.plain),
     )
     torch.manual_seed(o.seed)
-    net = nets.SyncNet(nets.SIZES[o.size])
+    net = nets.SyncNet(replace(nets.SIZES[o.size], norm=not o.fold))
     learner = learn.Learner(net, Material(clips, found), stage, o.run)
     if learner.resume():
         print(f"going on from step {learner.step}", file=sys.stderr)

@@ -33,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import acoustics
+from . import mel as front
 from .mouth import REST, MouthTrack
-from .speech import SAMPLE_RATE, Utterance, Voice, random_text, synthesise
+from .speech import Utterance, Voice, random_text, synthesise
 from .words import WORDS
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ WEIGHTS = Path(__file__).with_name("articulation.npz")
 HELD_OUT = ("fi", "cs")
 """Languages that training never hears."""
 
-HOP, WINDOW, FFT, BANDS = 160, 400, 512, 40
-_HOPS_BEFORE = (WINDOW - HOP) // 2
+BANDS = 40
+_BANK = front.Bank(BANDS, 70.0, 7400.0, 1e-7)
 CHANNELS, TAPS, DILATIONS = 80, 5, (1, 1, 2, 2, 3)
 _VERSION = 1  # of what `estimate` makes of the network's answer
 OUTPUTS = 6
@@ -58,25 +59,9 @@ _QUANTILES = np.array([0, 1, 3, 6, 10, 15, 22, 30, 40, 50, 60, 70, 80, 88, 94, 9
 # ---- features -------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _filters() -> NDArray[np.float32]:
-    """Triangles of peak 1 on the mel scale, [bins, BANDS]."""
-    mel = np.linspace(*(2595 * np.log10(1 + np.array([70.0, 7400.0]) / 700)), BANDS + 2)
-    edges = 700 * (10 ** (mel / 2595) - 1)
-    bins = np.arange(FFT // 2 + 1)[:, None] * SAMPLE_RATE / FFT
-    rise, fall = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2]), (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.clip(np.minimum(rise, fall), 0, None).astype(np.float32)
-
-
 def log_mel(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Audio at `SAMPLE_RATE` to ln power [len(audio) // 160, BANDS]; silence before and after."""
-    count = len(audio) // HOP
-    if not count:
-        return np.zeros((0, BANDS), np.float32)
-    padded = np.pad(audio[: count * HOP].astype(np.float32), (_HOPS_BEFORE, WINDOW - _HOPS_BEFORE - HOP))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * np.hanning(WINDOW).astype(np.float32)
-    power = np.square(np.abs(np.fft.rfft(frames, FFT))).astype(np.float32)
-    return np.log(power @ _filters() + 1e-7).astype(np.float32)
+    return front.log_mel(audio, _BANK).T
 
 
 def standardise(mel: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -127,7 +112,7 @@ def fingerprint() -> str:
 
 def speech_gate(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """0..1 at `RATE_HZ`: 0 in pauses of 0.2 s and more. By energy: what stands out of the noise and near the peak."""
-    count = len(audio) // HOP
+    count = len(audio) // front.HOP
     mel = log_mel(audio)[:, 2:34]  # 150 to 5000 Hz
     level_db = 4.343 * np.log(np.exp(mel).sum(1)) if count else np.zeros(0)
     if not count or (peak := float(np.percentile(level_db, 95))) < -25:  # about -70 dB full scale
@@ -205,7 +190,7 @@ class Example:
 
 def targets(said: Utterance) -> NDArray[np.float32]:
     """What the network should answer: the mouth, whether p, b or m sounds, whether anything does."""
-    times = (np.arange(len(said.audio) // HOP) + 0.5) / RATE_HZ
+    times = (np.arange(len(said.audio) // front.HOP) + 0.5) / RATE_HZ
     out = np.zeros((len(times), OUTPUTS), np.float32)
     out[:, :4] = MouthTrack(said.phonemes, said.duration_s, lead_s=0.0).at(times)
     for p in said.phonemes:
@@ -231,7 +216,7 @@ def make_example(rng: np.random.Generator, languages: tuple[str, ...]) -> Exampl
     target = targets(said)
     rest = np.concatenate([REST, [0, 0]]).astype(np.float32)
     before, after = (int(rng.integers(5, 70)) for _ in range(2))
-    audio = np.pad(said.audio[: len(target) * HOP], (before * HOP, after * HOP))
+    audio = np.pad(said.audio[: len(target) * front.HOP], (before * front.HOP, after * front.HOP))
     target = np.concatenate([np.tile(rest, (before, 1)), target, np.tile(rest, (after, 1))])
     return Example(acoustics.at_level(audio, -24.0), target)
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,10 +103,12 @@ def load(path: Path, half: bool = False) -> Engine:
     """A `.toml` manifest or a `.pt` checkpoint (its averaged weights)."""
     if path.suffix == ".toml":
         return OnnxEngine(path)
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    net = nets.build(saved["settings"])
-    net.load_state_dict(saved["average"], strict=False)
-    return TorchEngine(net, path.stem, half=half)
+    return TorchEngine(nets.load(path)[0], path.stem, half=half)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file, as manifests have it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def clip_mel(audio: NDArray[np.int16]) -> Array:

@@ -14,7 +14,7 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,16 +23,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .media import Unreadable, read, read_sound
+from .speech import SAMPLE_RATE
+
 SIDE = 288
 FPS = 25
-SAMPLE_RATE = 16_000
 SLOT = SAMPLE_RATE // FPS
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m4v")
 _VERSION = 1
 _SHORTEST_S = 1.5
 
 
-class FootageError(RuntimeError):
+class FootageError(Unreadable):
     """A file that cannot serve; the message says why."""
 
 
@@ -84,17 +86,9 @@ def read_catalogue(folder: Path) -> dict[str, dict[str, str]]:
     return {}
 
 
-def _run(arguments: list[str]) -> bytes:
-    done = subprocess.run(arguments, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise FootageError(last[0] if last else f"{arguments[0]} failed")
-    return done.stdout
-
-
 def _size(path: Path) -> tuple[int, int]:
     """Displayed width and height (rotation and pixel aspect applied) when the shorter side is `SIDE`, even numbers."""
-    text = _run(
+    text = read(
         ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries"]
         + ["stream=width,height,sample_aspect_ratio:stream_side_data=rotation", "-of", "json", str(path)]
     )
@@ -121,23 +115,17 @@ def decode(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
     width, height = _size(path)
     if max(width, height) > 4 * SIDE:
         raise FootageError(f"{width}x{height} is no picture of people")
-    base = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path)]
     # fps fills gaps and starts at zero; aresample puts the sound where its time stamps say.
-    raw = _run(
-        base
+    raw = read(
+        ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path)]
         + ["-map", "0:v:0", "-vf", f"fps={FPS}:start_time=0,scale={width}:{height}:flags=area,format=gray"]
         + ["-f", "rawvideo", "-"]
     )
     video = np.frombuffer(raw, np.uint8).reshape(-1, height, width)
     try:
-        raw = _run(
-            base
-            + ["-map", "0:a:0", "-af", "aresample=16000:async=1:first_pts=0", "-ac", "1", "-ar", str(SAMPLE_RATE)]
-            + ["-f", "s16le", "-"]
-        )
-    except FootageError as error:
+        audio = read_sound(path, f"aresample={SAMPLE_RATE}:async=1:first_pts=0")
+    except Unreadable as error:
         raise FootageError(f"no sound that can be read ({error})") from error
-    audio = np.frombuffer(raw, np.int16)
     slots = min(len(video), len(audio) // SLOT)
     if slots < _SHORTEST_S * FPS:
         raise FootageError(f"{slots / FPS:.1f} s of picture and sound together: at least {_SHORTEST_S} s are needed")
@@ -161,15 +149,20 @@ def find_cuts(video: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def store(folder: Path, video: NDArray[np.uint8], audio: NDArray[np.int16], facts: dict[str, object]) -> None:
-    """Write a clip into the cache: whole or not at all."""
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    np.save(part / "video.npy", video)
-    np.save(part / "audio.npy", audio)
-    (part / "clip.json").write_text(json.dumps(facts))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
+    """Write a clip into the cache: whole or not at all, and where two do so at once, one of them."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        part = Path(temporary) / folder.name
+        part.mkdir()
+        np.save(part / "video.npy", video)
+        np.save(part / "audio.npy", audio)
+        (part / "clip.json").write_text(json.dumps(facts))
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.replace(part, folder)
+        except OSError:
+            if not (folder / "clip.json").is_file():
+                raise
 
 
 def _key(path: Path) -> str:
@@ -200,7 +193,7 @@ def collect(folders: Iterable[Path], cache: Path, progress: object = None) -> Co
                 video, audio = decode(path)
                 store(place, video, audio, {"source": str(path), "cuts": find_cuts(video)})
             cuts = json.loads((place / "clip.json").read_text())["cuts"]
-        except FootageError as error:
+        except Unreadable as error:
             skipped.append((str(path), str(error)))
             continue
         name = f"{folder.name}/{path.relative_to(folder)}"

@@ -143,7 +143,7 @@ class Learner:
         net = self.net
         terms = objective.evaluate(video, audio, net.scale, net.threshold, target, stage.recipe.reach, stage.weights)
         if not torch.isfinite(terms.loss):
-            raise Diverged(f"{self.run}: the loss is {float(terms.loss)} at step {self.step}, seed {stage.seed}")
+            raise Diverged(f"{self.run}: the loss is {terms.loss.item()} at step {self.step}, seed {stage.seed}")
         self.optimiser.zero_grad(set_to_none=True)
         terms.loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
@@ -243,8 +243,10 @@ class Learner:
 
     def adopt(self, path: Path) -> None:
         """Begins with another run's averaged weights, and with what it found out of the clips they share."""
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        self.net.load_state_dict(saved["average"], strict=False)  # earlier runs may lack the presence threshold
+        start, saved = nets.load(path)
+        if start.size.norm and not self.net.size.norm:
+            start = nets.folded(start)
+        self.net.load_state_dict(start.state_dict())
         self.average = copy.deepcopy(self.net.state_dict())
         for row, name in enumerate(saved["clips"]):
             if name in self.clip_names:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .engine import Array, Engine, clip_mel
 from .footage import SIDE, Clip
+from .mel import FRAMES_PER_SLOT
 from .nets import SLOTS, STRIDE
 from .spots import REFERENCE_FACE, Spot
 
@@ -46,16 +47,26 @@ def embed(engine: Engine, video: NDArray[np.uint8]) -> Array:
     return np.concatenate(out)
 
 
-def scores(video: Array, audio: Array, reach: int = REACH, step: int = 4) -> Array:
-    """[n, dim, rows, cols] and [dim, 4 n] to [n, rows * cols, 2 * reach + 1].
+def gather(audio: Array, slots: range, shifts: NDArray[np.int64]) -> Array:
+    """[dim, frames] to [slots, dim, shifts]: the sound `shifts` frames later than each slot.
 
-    Shift k compares with the sound k * step frames later; frames beyond the ends count as their nearest.
+    Slot t begins at frame 4 t; frames beyond the ends count as their nearest.
     """
+    at = FRAMES_PER_SLOT * np.asarray(slots)[:, None] + shifts
+    return audio[:, np.clip(at, 0, audio.shape[1] - 1)].transpose(1, 0, 2)
+
+
+def log_mean_exp(values: Array) -> Array:
+    """Over the last axis but one."""
+    peak = values.max(-2)
+    return peak + np.log(np.exp(values - peak[..., None, :]).mean(-2))
+
+
+def scores(video: Array, audio: Array) -> Array:
+    """[n, dim, rows, cols] and [dim, 4 n] to [n, rows * cols, 2 * REACH + 1]: shift k is k - REACH slots later."""
     n, dim = video.shape[:2]
-    # Slot t lies at frame 4 t + 1/2: its picture at 40 t ms, the frame's centre 5 ms after its begin.
-    at = 4 * np.arange(n)[:, None] + step * np.arange(-reach, reach + 1)
-    gathered = audio[:, np.clip(at, 0, audio.shape[1] - 1)]  # [dim, n, shifts]
-    return np.matmul(video.reshape(n, dim, -1).transpose(0, 2, 1), gathered.transpose(1, 0, 2))
+    gathered = gather(audio, range(n), FRAMES_PER_SLOT * np.arange(-REACH, REACH + 1))
+    return np.matmul(video.reshape(n, dim, -1).transpose(0, 2, 1), gathered)
 
 
 def windows(begin: int, end: int) -> list[tuple[int, int]]:
@@ -106,8 +117,7 @@ def localise(engine: Engine, clip: Clip, sides: tuple[int, ...] = SIDES) -> list
         means.append(_smooth(np.stack([s[a:b].mean(0) for a, b in flat]), rows, cols))
     # The offset of the whole clip: evidence of all windows and sizes, and a prior at zero.
     everywhere = np.concatenate(means, axis=1)  # [windows, cells of all sizes, shifts]
-    peak = (engine.scale * everywhere).max(1)
-    evidence = (peak + np.log(np.exp(engine.scale * everywhere - peak[:, None]).mean(1))).sum(0)
+    evidence = log_mean_exp(engine.scale * everywhere).sum(0)
     shift = np.arange(-REACH, REACH + 1)
     best = int((evidence - 0.5 * (shift / _PRIOR_SLOTS) ** 2).argmax())
     apart = np.abs(shift - shift[best]) > 3

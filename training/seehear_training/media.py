@@ -28,6 +28,41 @@ class MediaError(RuntimeError):
     """ffmpeg is missing or failed; the message carries what it said."""
 
 
+MISSING = "ffmpeg is not installed; install the Debian package ffmpeg (apt-get install ffmpeg)"
+_PATIENCE_S = 1800
+
+
+class Unreadable(MediaError):
+    """A file that ffmpeg can't make anything of; the message is its last line."""
+
+
+def read(arguments: list[str]) -> bytes:
+    """What `ffmpeg` or `ffprobe` with these arguments writes to its standard output.
+
+    Raises `Unreadable` if it fails, `MediaError` if it is not there.
+    """
+    try:
+        done = subprocess.run(
+            arguments, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=_PATIENCE_S
+        )
+    except FileNotFoundError as error:
+        raise MediaError(MISSING) from error
+    except subprocess.TimeoutExpired as error:
+        raise Unreadable(f"{arguments[0]} took more than {_PATIENCE_S} s") from error
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise Unreadable(last[0].split(": ")[-1] if last else f"{arguments[0]} failed")
+    return done.stdout
+
+
+def read_sound(path: Path, *filters: str) -> NDArray[np.int16]:
+    """The first sound of a file, mono at `SAMPLE_RATE`, through ffmpeg's audio `filters`."""
+    chain = ["-af", ",".join(filters)] if filters else []
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0", *chain]
+    raw = read([*command, "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-"])
+    return np.frombuffer(raw[: len(raw) // 2 * 2], "<i2")
+
+
 def write_wav(path: Path, audio: NDArray[np.float32], rate_hz: int = SAMPLE_RATE) -> None:
     """Mono 16-bit WAV; samples beyond -1..1 are clipped."""
     with wave.open(str(path), "wb") as out:
@@ -59,7 +94,7 @@ def write_video(
     if width % 2 or height % 2:
         raise ValueError(f"{width}x{height}: H.264 with 4:2:0 chroma needs an even width and height")
     if shutil.which("ffmpeg") is None:
-        raise MediaError("ffmpeg is not installed; install the Debian package ffmpeg (apt-get install ffmpeg)")
+        raise MediaError(MISSING)
     rate = Fraction(fps).limit_denominator(1001)  # 29.97 means 30000/1001
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:

@@ -7,7 +7,9 @@ batch norm and ReLU: they fold into a few fused operators everywhere, and quanti
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,8 @@ class Size:
     audio: tuple[int, int, int, int] = (32, 48, 96, 128)
     audio_hidden: int = 192
     dim: int = 128
+    norm: bool = True
+    """Batch norm behind the convolutions; without it each has a bias, and a training step takes two thirds."""
 
 
 SMALL = Size()
@@ -35,19 +39,18 @@ BASE = Size((48, 96, 192, 256), (1, 2, 2, 3), (48, 96, 192, 256), 384, 256)
 SIZES = {"tiny": TINY, "small": SMALL, "base": BASE}
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int | tuple[int, int] = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(True)
-    )
+def _conv(inputs: int, outputs: int, kernel: int, stride: int | tuple[int, int], norm: bool) -> nn.Sequential:
+    plain = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=not norm)
+    return nn.Sequential(plain, nn.BatchNorm2d(outputs) if norm else nn.Identity(), nn.ReLU(True))
 
 
 class Residual(nn.Module):
     """Two 3x3 convolutions beside the identity (He et al. 2016)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, norm: bool) -> None:
         super().__init__()
-        self.first = _conv(width, width, 3)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+        self.first = _conv(width, width, 3, 1, norm)
+        self.second = _conv(width, width, 3, 1, norm)[:2]
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
@@ -65,8 +68,8 @@ class VideoNet(nn.Module):
         layers: list[nn.Module] = []
         before = SLOTS
         for stage, (width, blocks) in enumerate(zip(size.video, size.video_blocks, strict=True)):
-            layers.append(_conv(before, width, 5 if stage == 0 else 3, 2))
-            layers += [Residual(width) for _ in range(blocks)]
+            layers.append(_conv(before, width, 5 if stage == 0 else 3, 2, size.norm))
+            layers += [Residual(width, size.norm) for _ in range(blocks)]
             before = width
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Conv2d(before, before, 1), nn.ReLU(True), nn.Conv2d(before, size.dim, 1))
@@ -87,16 +90,16 @@ class AudioNet(nn.Module):
         layers: list[nn.Module] = []
         before = 1
         for width in size.audio:  # frequency is halved, time never
-            layers.append(_conv(before, width, 3, (2, 1)))
+            layers.append(_conv(before, width, 3, (2, 1), size.norm))
             before = width
         self.trunk = nn.Sequential(*layers)
-        hidden = size.audio_hidden
+        hidden, norm = size.audio_hidden, size.norm
         self.time = nn.Sequential(
-            nn.Conv1d(before * 4, hidden, 5, padding=4, dilation=2, bias=False),
-            nn.BatchNorm1d(hidden),
+            nn.Conv1d(before * 4, hidden, 5, padding=4, dilation=2, bias=not norm),
+            nn.BatchNorm1d(hidden) if norm else nn.Identity(),
             nn.ReLU(True),
-            nn.Conv1d(hidden, hidden, 3, padding=2, dilation=2, bias=False),
-            nn.BatchNorm1d(hidden),
+            nn.Conv1d(hidden, hidden, 3, padding=2, dilation=2, bias=not norm),
+            nn.BatchNorm1d(hidden) if norm else nn.Identity(),
             nn.ReLU(True),
             nn.Conv1d(hidden, size.dim, 1),
         )
@@ -131,6 +134,31 @@ class SyncNet(nn.Module):
 def build(settings: dict[str, object]) -> SyncNet:
     """The network that `SyncNet.settings` described."""
     return SyncNet(Size(**{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in settings.items()}))  # type: ignore[arg-type]
+
+
+def load(path: Path) -> tuple[SyncNet, dict[str, Any]]:
+    """A checkpoint's network with its averaged weights, and all else that the checkpoint holds."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    net = build(saved["settings"])
+    net.load_state_dict(saved["average"])
+    return net, saved
+
+
+def folded(net: SyncNet) -> SyncNet:
+    """The same network, its batch norm (as in evaluation) gone into the convolutions' weights and biases."""
+    out = SyncNet(replace(net.size, norm=False))
+    source = {name: module for name, module in net.named_modules() if isinstance(module, nn.Sequential)}
+    state = {k: v for k, v in net.state_dict().items() if k in out.state_dict()}
+    for name, modules in source.items():
+        for k, norm in enumerate(modules):
+            if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+                continue
+            gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+            at = f"{name}.{k - 1}"
+            state[f"{at}.weight"] = modules[k - 1].weight * gain.reshape(-1, *[1] * (modules[k - 1].weight.ndim - 1))
+            state[f"{at}.bias"] = norm.bias - norm.running_mean * gain
+    out.load_state_dict(state)
+    return out
 
 
 def stack(slots: Tensor) -> Tensor:

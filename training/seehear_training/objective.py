@@ -112,7 +112,7 @@ def evaluate(
             match_loss = 0.5 * (F.cross_entropy(level, truth) + F.cross_entropy(level.T, truth))
         if weights.place:
             right = torch.logsumexp(torch.logsumexp(cells, -1) + bell.clamp_min(1e-9).log(), 1)
-            # The own picture at every shift (a tenth of them apart are as many as the others' seven on the slot grid).
+            # The own picture competes at every shift on the slot grid, the others at the seven near zero.
             mine = torch.logsumexp(cells[:, ::4].flatten(1), 1)
             others = torch.logsumexp(pairs.masked_fill(~other, -1e4), 0)
             place_loss = (torch.logaddexp(torch.logaddexp(mine, others), right) - right).mean()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import articulation
-from .media import MediaError
+from . import articulation, mel
+from .media import MediaError, Unreadable, read_sound
 from .speech import SAMPLE_RATE, resample
 
 SUFFIXES = tuple(
@@ -177,19 +176,12 @@ def _speaker(name: str) -> str:
 
 def _decode(path: Path, file: Path) -> dict:
     """Write the samples; returns duration and segments, or why it is skipped."""
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(path), "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE)]
     try:
-        done = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True, timeout=600, check=False)
-    except FileNotFoundError as error:
-        raise MediaError(
-            "ffmpeg is not installed; install the Debian package ffmpeg (apt-get install ffmpeg)"
-        ) from error
-    except subprocess.TimeoutExpired:
-        return {"skipped": "ffmpeg took more than 600 s"}
-    samples = np.frombuffer(done.stdout[: len(done.stdout) // 2 * 2], "<i2")
-    if done.returncode or not len(samples):
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        return {"skipped": f"unreadable: {words[-1].split(': ')[-1] if words else 'no sound in it'}"}
+        samples = read_sound(path)
+    except Unreadable as error:
+        return {"skipped": f"unreadable: {error}"}
+    if not len(samples):
+        return {"skipped": "unreadable: no sound in it"}
     segments = split(samples.astype(np.float32) / 32768)
     if not segments:
         return {"skipped": "silent"}
@@ -234,7 +226,7 @@ def split(audio: NDArray[np.float32]) -> list[tuple[float, float]]:
 def _blocks(samples: int) -> list[tuple[int, int, int, int]]:
     """Half minutes, for what takes a recording as constant: first and last sample with a second of margin, first and
     last row (of those) to keep."""
-    hop, rate = articulation.HOP, articulation.RATE_HZ
+    hop, rate = mel.HOP, articulation.RATE_HZ
     rows = samples // hop
     out = []
     for k in range(max(1, round(rows / (25 * rate)))):

@@ -68,6 +68,40 @@ def test_log_mel_of_a_tone_peaks_in_its_band() -> None:
     assert abs(centres[int(out[:, 50].argmax())] - 1000) < 60
 
 
+def golden_signal(count: int) -> np.ndarray:
+    """The same formula of integers as in tests/golden/make_logmel.py."""
+    i = np.arange(count, dtype=np.int64)
+    chirp = ((i * i) // 40 % 2000 - 1000) / 2000
+    low = ((i * 37) % 1600 - 800) / 3000
+    burst = np.where((i // 800) % 3 == 0, 1.0, 0.05)
+    return ((chirp + low) * burst * (i < count - 1600)).astype(np.float32)
+
+
+def test_log_mel_is_the_product_s() -> None:
+    path = Path(__file__).parents[2] / "tests" / "golden" / "logmel.json"
+    golden = json.loads(path.read_text())
+    out = mel.log_mel(golden_signal(golden["samples"]))
+    np.testing.assert_allclose(out.T[golden["frames"]], golden["logmel"], atol=2e-3)
+
+
+def test_folding_the_batch_norm_changes_nothing() -> None:
+    torch.manual_seed(0)
+    net = nets.SyncNet(nets.TINY)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+    folded = nets.folded(net).eval()
+    assert not any(isinstance(m, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) for m in folded.modules())
+    stacks, sound = torch.rand(2, 5, 48, 48) - 0.5, torch.randn(1, 1, 64, 40)
+    net.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(folded.video(stacks), net.video(stacks))
+        torch.testing.assert_close(folded.audio(sound), net.audio(sound))
+
+
 def test_audio_net_sees_no_further_than_it_says() -> None:
     net = nets.AudioNet(nets.TINY).eval()
     x = torch.randn(1, 1, 64, 60)

@@ -20,7 +20,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The backend's name, in `--backend`, in the events' header and in every error.
+/// The backend's name, in the events' header and in every error.
 const NAME: &str = "onnxruntime-cpu";
 
 /// More threads than this for one run is a slip of the pen.
