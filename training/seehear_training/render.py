@@ -7,6 +7,7 @@ audio is made whole. The truth is computed from the same poses and voices that w
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
@@ -42,6 +43,7 @@ class _Actor:
         self._motion = HeadMotion(rng, scene.duration_s, person.calm)
         if person.yaw is not None:
             self._motion.yaw_bias = person.yaw
+        self.turn_deg = math.degrees(self._motion.yaw_bias + getattr(person.look, "turn", 0.0))
         self._idles = [(i, IdleMouth(rng, i.kind, i.amount)) for i in person.idles]
         phonemes = [
             Phoneme(line.start_s + p.start_s, line.start_s + p.end_s, p.ipa)
@@ -283,6 +285,7 @@ class Rendering:
                     "kind": actor.person.look.kind,
                     "voice": actor.person.recorded or f"{actor.person.voice.language}+{actor.person.voice.variant}",
                     "lead_ms": round(actor.person.lead_s * 1000, 1),
+                    "turn_deg": round(actor.turn_deg, 1),
                     "visible": self._visible(i),
                     "box": box,
                     "mouth": mouth_at,

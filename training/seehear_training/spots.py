@@ -38,6 +38,8 @@ class Spot:
     offset_ms: float = 0.0
     """First guess of the offset, > 0 sound late; exact where `known`."""
     confidence: float = 1.0
+    turn_deg: float | None = None
+    """Where the head looks on the whole, degrees from the camera; None where nobody knows."""
 
     STEP = 5
 
@@ -81,6 +83,7 @@ def of_truth(name: str, truth: dict, shortest: int = 20) -> list[Spot]:
                     face=float(np.median(heights)),
                     known=True,
                     offset_ms=float(truth["offset_ms"]),
+                    turn_deg=person["turn_deg"],
                 )
             )
     return out
