@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--place", type=float, default=0.0, help="of the place term (default: %(default)s)")
     parser.add_argument("--presence", type=float, default=0.0, help="of the presence term (default: %(default)s)")
     parser.add_argument("--trust", type=float, default=0.0, help="leave out spots of less confidence")
+    parser.add_argument("--no-latent", action="store_true", help="take all footage for in sync: an ablation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
@@ -65,6 +66,8 @@ def main() -> int:
         kept = {c.name: c for c in footage.of_split(collection.clips, o.split)}
         clips |= kept
         found += [s for path in o.spots for s in spots.load(path) if s.clip in kept]
+    if o.no_latent:
+        found = [replace(s, known=True, offset_ms=0.0) if not s.known else s for s in found]
     found = [s for s in found if s.end - s.begin >= o.window and (s.known or s.confidence >= o.trust)]
     if not found:
         parser.error("nothing to learn from: give --synthetic, or --footage with --spots")

@@ -12,7 +12,7 @@ Slots within `guard_ms` of a change of turn don't count: when exactly a turn beg
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,35 +67,57 @@ def read_events(path: Path) -> dict[int, dict[str, Any]]:
     return {int(e["t_ms"] // SLOT_MS): e for e in events if e["type"] == "frame"}
 
 
-def score(truth: dict[str, Any], frames: dict[int, dict[str, Any]], guard_ms: int = 400) -> Score:
-    """One scene. A slot without an event is wrong everywhere."""
-    out = Score()
-    last_id: dict[int, int] = {}
+@dataclass(frozen=True)
+class Slot:
+    """A slot that counts."""
+
+    truth: dict[str, Any]
+    event: int
+    """The slot in whose event the answer stands: the truth is said before the offset."""
+
+    def strongest(self, frames: dict[int, dict[str, Any]], speaking: bool = False) -> dict[int, dict[str, Any]]:
+        """The object of highest score in each cell that has one."""
+        objects = frames[self.event]["objects"] if self.event in frames else []
+        chosen = sorted((o for o in objects if o["speaking"] or not speaking), key=lambda o: o["score"])
+        return {c: o for o in chosen if (c := _cell(self.truth, o)) is not None}
+
+
+def judged(truth: dict[str, Any], guard_ms: int = 400) -> Iterator[tuple[Slot, int | None]]:
+    """The slots that count, with who is heard: a voice, or by the truth nobody."""
     offset = round(truth["offset_ms"] / SLOT_MS)
     for slot, voiced in enumerate(truth["voiced"]):
         ms = slot * SLOT_MS + SLOT_MS // 2
         if any(abs(ms - turn["start_ms"]) < guard_ms for turn in truth["turns"][1:]):
             continue
         who = next((t["who"] for t in truth["turns"] if t["start_ms"] <= ms < t["end_ms"]), None)
-        event = frames.get(slot + offset)  # the truth is said before the offset
+        if voiced or who is None:
+            yield Slot(truth, slot + offset), who
+
+
+def score(truth: dict[str, Any], frames: dict[int, dict[str, Any]], guard_ms: int = 400) -> Score:
+    """One scene. A slot without an event is wrong everywhere."""
+    out = Score()
+    last_id: dict[int, int] = {}
+    for slot, who in judged(truth, guard_ms):
+        placed = slot.strongest(frames, speaking=True)
+        event = frames.get(slot.event)
         speaking = [o for o in event["objects"] if o["speaking"]] if event else []
-        placed = {c: o for o in sorted(speaking, key=lambda o: o["score"]) if (c := _cell(truth, o)) is not None}
-        if who is None or (voiced and who < 0):
+        if who is None or who < 0:
             pair = out.silence if who is None else out.off_screen
             pair[0] += event is not None and not speaking
             pair[1] += 1
             out.cells[1] += len(placed)
-        elif voiced:
-            top = max(speaking, key=lambda o: o["score"], default=None)
-            out.pointing[0] += top is not None and _cell(truth, top) == who
-            out.pointing[1] += 1
-            out.cells[0] += who in placed
-            out.cells[1] += len(placed) - (who in placed)
-            out.cells[2] += who not in placed
-            if who in placed:
-                here = placed[who]["id"]
-                out.switches += last_id.get(who, here) != here
-                last_id[who] = here
+            continue
+        top = max(speaking, key=lambda o: o["score"], default=None)
+        out.pointing[0] += top is not None and _cell(truth, top) == who
+        out.pointing[1] += 1
+        out.cells[0] += who in placed
+        out.cells[1] += len(placed) - (who in placed)
+        out.cells[2] += who not in placed
+        if who in placed:
+            here = placed[who]["id"]
+            out.switches += last_id.get(who, here) != here
+            last_id[who] = here
     return out
 
 
