@@ -33,11 +33,11 @@ pub struct SpeakingConfig {
 impl Default for SpeakingConfig {
     fn default() -> Self {
         Self {
-            on_probability: 0.45,
+            on_probability: 0.5,
             on_ms: 80,
-            off_probability: 0.3,
+            off_probability: 0.35,
             off_ms: 240,
-            margin: 1.0,
+            margin: 0.5,
             off_screen_after_ms: 600,
             still_after_ms: 1_000,
         }

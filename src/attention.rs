@@ -46,7 +46,7 @@ pub struct AttentionConfig {
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { memory_ms: 700.0, own_share: 0.5, smoothing: 0 }
+        Self { memory_ms: 700.0, own_share: 0.7, smoothing: 0 }
     }
 }
 

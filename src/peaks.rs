@@ -30,7 +30,7 @@ pub struct PeakConfig {
 
 impl Default for PeakConfig {
     fn default() -> Self {
-        Self { min_logit: -1.3, radius_share: 0.35 }
+        Self { min_logit: -0.5, radius_share: 0.3 }
     }
 }
 

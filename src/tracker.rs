@@ -44,7 +44,7 @@ pub struct TrackerConfig {
 impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
-            reach_share: 0.35,
+            reach_share: 0.3,
             confirm_ms: 200,
             lost_after_ms: 800,
             forget_after_ms: 60_000,

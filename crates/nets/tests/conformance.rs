@@ -54,8 +54,11 @@ struct GoldenCase {
     values: Vec<f32>,
 }
 
-fn engine() -> Engine {
-    Engine::load(&engine_file("av-small.toml")).expect("the committed engine is whole")
+/// The committed engines.
+const ENGINES: [&str; 2] = ["av-small", "av-small-int8"];
+
+fn engine(name: &str) -> Engine {
+    Engine::load(&engine_file(&format!("{name}.toml"))).expect("the committed engine is whole")
 }
 
 /// A network of one input and one output, with an input for it and room for what it gives.
@@ -68,16 +71,25 @@ fn open(backend: &dyn Backend, model: &Path, specs: (TensorSpec, TensorSpec)) ->
     (net, buffers.0, buffers.1)
 }
 
-/// The default engine's two networks, the video network at a small size.
-fn both(backend: &dyn Backend) -> Vec<Opened> {
-    let engine = self::engine();
-    vec![open(backend, &engine.video_file(), video_specs(96, 160)), open(backend, &engine.audio_file(), audio_specs())]
+/// Every engine's two networks, the video network at a small size.
+fn all(backend: &dyn Backend) -> Vec<Opened> {
+    let two = |engine: Engine| {
+        let (video, audio) = (engine.video_file(), engine.audio_file());
+        [open(backend, &video, video_specs(96, 160)), open(backend, &audio, audio_specs())]
+    };
+    ENGINES.iter().flat_map(|name| two(engine(name))).collect()
 }
 
 #[test]
 fn golden_values() {
-    let engine = self::engine();
-    let text = std::fs::read_to_string(golden_file("av-small.json")).unwrap();
+    for name in ENGINES {
+        golden_values_of(name);
+    }
+}
+
+fn golden_values_of(engine: &str) {
+    let text = std::fs::read_to_string(golden_file(&format!("{engine}.json"))).unwrap();
+    let engine = self::engine(engine);
     let golden: Golden = serde_json::from_str(&text).unwrap();
     let m = &engine.manifest;
     let nets = [
@@ -110,7 +122,7 @@ fn golden_values() {
 #[test]
 fn embeddings_are_unit_vectors() {
     on_each(|name, backend| {
-        for (mut net, data, mut got) in both(backend) {
+        for (mut net, data, mut got) in all(backend) {
             net.run(&[&data], &mut [&mut got]).unwrap();
             let spec = net.outputs()[0].clone();
             // [1, dim, cells...]: the vectors run along dimension 1.
@@ -127,7 +139,7 @@ fn embeddings_are_unit_vectors() {
 #[test]
 fn every_run_gives_the_same_bits() {
     on_each(|name, backend| {
-        for (mut net, data, mut first) in both(backend) {
+        for (mut net, data, mut first) in all(backend) {
             let other: Vec<f32> = data.iter().map(|v| -v).collect();
             net.run(&[&data], &mut [&mut first]).unwrap();
             let mut got = vec![f32::NAN; first.len()];
@@ -146,7 +158,7 @@ fn every_run_gives_the_same_bits() {
 #[test]
 fn two_networks_and_two_threads_do_not_mix() {
     on_each(|name, backend| {
-        let engine = self::engine();
+        let engine = engine("av-small");
         let (mut net, data, mut expected) = open(backend, &engine.video_file(), video_specs(96, 160));
         net.run(&[&data], &mut [&mut expected]).unwrap();
         std::thread::scope(|scope| {

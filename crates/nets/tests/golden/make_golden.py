@@ -107,7 +107,7 @@ def write_models() -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("manifests", nargs="*", type=Path, default=[ENGINES / "av-small.toml"])
+    parser.add_argument("manifests", nargs="*", type=Path, default=sorted(ENGINES.glob("*.toml")))
     for manifest in parser.parse_args().manifests:
         golden = golden_engine(manifest.resolve())
         (HERE / f"{manifest.stem}.json").write_text(json.dumps(golden, indent=1) + "\n")
