@@ -88,9 +88,9 @@ fn golden_values() {
 }
 
 fn golden_values_of(engine: &str) {
-    let text = std::fs::read_to_string(golden_file(&format!("{engine}.json"))).unwrap();
+    let text = std::fs::read_to_string(golden_file(&format!("{engine}.json"))).expect("golden values are there");
     let engine = self::engine(engine);
-    let golden: Golden = serde_json::from_str(&text).unwrap();
+    let golden: Golden = serde_json::from_str(&text).expect("golden values are JSON");
     let m = &engine.manifest;
     let nets = [
         (&golden.video, engine.video_file(), &m.video.sha256, &m.video.input, &m.video.output),
@@ -104,7 +104,7 @@ fn golden_values_of(engine: &str) {
                 let specs = (TensorSpec::new(input, &case.input), TensorSpec::new(output, &case.output));
                 let (mut net, mut data, mut got) = open(backend, file, specs);
                 data.iter_mut().for_each(|v| *v *= case.scale);
-                net.run(&[&data], &mut [&mut got]).unwrap();
+                net.run(&[&data], &mut [&mut got]).expect("the network runs");
                 assert_eq!(got.iter().step_by(case.step).count(), case.values.len());
                 for (i, (g, e)) in got.iter().step_by(case.step).zip(&case.values).enumerate() {
                     let at = i * case.step;
