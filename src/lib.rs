@@ -63,6 +63,7 @@ pub mod av_object;
 pub mod av_offset;
 pub mod embed;
 pub mod events;
+pub mod flow;
 pub mod frame;
 pub mod geometry;
 pub mod mel;
