@@ -52,12 +52,23 @@ impl Plane {
         }
     }
 
-    /// The value at (x, y), linear between pixels, the border's outside the picture.
-    pub(super) fn sample(&self, x: f32, y: f32) -> f32 {
-        let (x, y) = (x.clamp(0.0, (self.width - 1) as f32), y.clamp(0.0, (self.height - 1) as f32));
-        let (ix, iy) = (x as usize, y as usize);
-        let (fx, fy) = (x - ix as f32, y - iy as f32);
-        let at = (iy + PAD) * self.stride + ix + PAD;
+    /// The index of the pixel left above (x, y), and how far beyond it that is; kept within the picture.
+    #[inline]
+    pub(super) fn place(&self, x: f32, y: f32) -> (u32, f32, f32) {
+        // Beside 2²³ an f32 holds whole numbers alone: adding it rounds, without the checks of a cast, so that loops
+        // over pixels are vectorised. A whole number may round to its predecessor, with a fraction of 1: as good.
+        const WHOLE: f32 = 8_388_608.0;
+        const BITS: u32 = WHOLE.to_bits();
+        let x = x.clamp(0.0, (self.width - 1) as f32) + PAD as f32;
+        let y = y.clamp(0.0, (self.height - 1) as f32) + PAD as f32;
+        let (ix, iy) = (x - 0.5 + WHOLE, y - 0.5 + WHOLE);
+        let at = (iy.to_bits() - BITS) * self.stride as u32 + (ix.to_bits() - BITS);
+        (at, x - (ix - WHOLE), y - (iy - WHOLE))
+    }
+
+    /// The value beyond pixel number `at` by these fractions of a pixel.
+    #[inline]
+    pub(super) fn between(&self, at: usize, fx: f32, fy: f32) -> f32 {
         let (top, bottom) = (&self.data[at..at + 2], &self.data[at + self.stride..at + self.stride + 2]);
         let (a, b) = (top[0] + fx * (top[1] - top[0]), bottom[0] + fx * (bottom[1] - bottom[0]));
         a + fy * (b - a)

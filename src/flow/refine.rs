@@ -48,8 +48,9 @@ pub(super) struct Refine {
     coupling: Halves,
     side_u: Halves,
     side_v: Halves,
-    /// One row of constraint coefficients.
+    /// One row of constraint coefficients, and of places to read from.
     line: [Vec<f32>; 9],
+    at: Vec<u32>,
 }
 
 /// Gauss–Newton of `α` / sqrt(s² + ε) kinds.
@@ -82,6 +83,7 @@ impl Refine {
             side_u: halves(),
             side_v: halves(),
             line: std::array::from_fn(|_| vec![0.0; 2 * half]),
+            at: vec![0; width],
         }
     }
 
@@ -114,13 +116,21 @@ impl Refine {
         }
     }
 
+    #[inline(never)]
     fn warp(&mut self, from: &Plane, to: &Plane, field: &[Vec<f32>; 2]) {
+        let w = self.width;
         for y in 0..self.height {
-            let own = y * self.width..(y + 1) * self.width;
-            let vectors = field[0][own.clone()].iter().zip(&field[1][own]);
+            let own = y * w..(y + 1) * w;
+            let [fx, fy, ..] = self.line.each_mut().map(|l| &mut l[..w]);
+            let at = &mut self.at[..w];
+            // Two loops: this one is done several pixels at a time.
+            for (x, (u, v)) in field[0][own.clone()].iter().zip(&field[1][own]).enumerate() {
+                (at[x], fx[x], fy[x]) = to.place(x as f32 + u, y as f32 + v);
+            }
             let out = self.mean.row_mut(y).iter_mut().zip(self.difference.row_mut(y));
-            for (x, (((mean, difference), &f), (u, v))) in out.zip(from.row(y)).zip(vectors).enumerate() {
-                let warped = to.sample(x as f32 + u, y as f32 + v);
+            let places = at.iter().zip(fx.iter().zip(&*fy));
+            for (((mean, difference), &f), (&at, (fx, fy))) in out.zip(from.row(y)).zip(places) {
+                let warped = to.between(at as usize, *fx, *fy);
                 *mean = 0.5 * (f + warped);
                 *difference = warped - f;
             }
@@ -130,6 +140,7 @@ impl Refine {
     }
 
     /// The constraints around the present field, normalised by their gradient, and the field, by colour.
+    #[inline(never)]
     fn linearise(&mut self, field: &[Vec<f32>; 2]) {
         let (w, stride) = (self.width, self.mean.stride);
         for y in 0..self.height {
@@ -176,13 +187,12 @@ impl Refine {
     }
 
     /// How firmly each pixel's vector is tied to its right and lower neighbours': less, the more they differ.
+    #[inline(never)]
     fn stiffness(&mut self, smoothness: f32) {
         for y in 0..self.height {
             for colour in 0..2 {
                 let (shift, n) = ((colour + y) & 1, self.half);
                 let (at, below) = ((y + 1) * self.stride + 1, (y + 2) * self.stride + 1);
-                let own = |halves: &Halves| -> *const f32 { halves[colour].as_ptr() };
-                let _ = own;
                 let (u, v) = (&self.u[colour][at..at + n], &self.v[colour][at..at + n]);
                 let (other_u, other_v) = (&self.u[1 - colour], &self.v[1 - colour]);
                 let (u_right, v_right) = (&other_u[at + shift..at + shift + n], &other_v[at + shift..at + shift + n]);
@@ -212,6 +222,7 @@ impl Refine {
     }
 
     /// The linear system at the present field: data terms with their robust weights, and the diagonal.
+    #[inline(never)]
     fn coefficients(&mut self, config: &RefineConfig) {
         for y in 0..self.height {
             for colour in 0..2 {
@@ -239,8 +250,11 @@ impl Refine {
                     let w = robust(config.grey_constancy, r0 * r0);
                     let g = robust(config.gradient_constancy, r1 * r1 + r2 * r2);
                     let ties = right[i] + left[i] + down[i] + up[i] + 1e-6;
-                    inverse_u[i] = 1.0 / (w * a0 * a0 + g * (a1 * a1 + a2 * a2) + ties);
-                    inverse_v[i] = 1.0 / (w * b0 * b0 + g * (b1 * b1 + b2 * b2) + ties);
+                    let diagonal_u = w * a0 * a0 + g * (a1 * a1 + a2 * a2) + ties;
+                    let diagonal_v = w * b0 * b0 + g * (b1 * b1 + b2 * b2) + ties;
+                    let both = 1.0 / (diagonal_u * diagonal_v);
+                    inverse_u[i] = diagonal_v * both;
+                    inverse_v[i] = diagonal_u * both;
                     coupling[i] = w * a0 * b0 + g * (a1 * b1 + a2 * b2);
                     side_u[i] = -(w * a0 * c0 + g * (a1 * c1 + a2 * c2));
                     side_v[i] = -(w * b0 * c0 + g * (b1 * c1 + b2 * c2));
@@ -264,26 +278,48 @@ impl Refine {
             let at = (y + 1) * self.stride + 1;
             let (above, below) = (at - self.stride, at + self.stride);
             let (left, own) = (at + shift - 1, at..at + n);
+            let near = |other| {
+                let from = |first: usize| -> &[f32] { &(other as &Vec<f32>)[first..first + n] };
+                [from(left), from(left + 1), from(above), from(below)]
+            };
+            let ties = [
+                &self.right[1 - colour][left..left + n],
+                &self.right[colour][own.clone()],
+                &self.down[1 - colour][above..above + n],
+                &self.down[colour][own.clone()],
+            ];
+            let system = [&self.inverse_u, &self.inverse_v, &self.coupling, &self.side_u, &self.side_v]
+                .map(|halves| &halves[colour][own.clone()]);
             let (u, v) = (&mut own_u[own.clone()], &mut own_v[own.clone()]);
-            let (u_left, v_left) = (&other_u[left..left + n], &other_v[left..left + n]);
-            let (u_right, v_right) = (&other_u[left + 1..left + 1 + n], &other_v[left + 1..left + 1 + n]);
-            let (u_up, v_up) = (&other_u[above..above + n], &other_v[above..above + n]);
-            let (u_down, v_down) = (&other_u[below..below + n], &other_v[below..below + n]);
-            let (right, down) = (&self.right[colour][own.clone()], &self.down[colour][own.clone()]);
-            let left = &self.right[1 - colour][left..left + n];
-            let up = &self.down[1 - colour][above..above + n];
-            let (inverse_u, inverse_v) = (&self.inverse_u[colour][own.clone()], &self.inverse_v[colour][own.clone()]);
-            let coupling = &self.coupling[colour][own.clone()];
-            let (side_u, side_v) = (&self.side_u[colour][own.clone()], &self.side_v[colour][own]);
-            for i in 0..n {
-                let (l, r, t, b) = (left[i], right[i], up[i], down[i]);
-                let pull_u = l * u_left[i] + r * u_right[i] + t * u_up[i] + b * u_down[i];
-                let pull_v = l * v_left[i] + r * v_right[i] + t * v_up[i] + b * v_down[i];
-                let new_u = u[i] + omega * ((side_u[i] - coupling[i] * v[i] + pull_u) * inverse_u[i] - u[i]);
-                u[i] = new_u;
-                v[i] += omega * ((side_v[i] - coupling[i] * new_u + pull_v) * inverse_v[i] - v[i]);
-            }
+            relax_row(u, v, near(other_u), near(other_v), ties, system, omega);
         }
+    }
+}
+
+/// Moves a row of one colour towards what its neighbours (left, right, above, below) and constraints ask for. A
+/// function of its own so that the compiler knows that nothing else is written.
+fn relax_row(
+    u: &mut [f32],
+    v: &mut [f32],
+    near_u: [&[f32]; 4],
+    near_v: [&[f32]; 4],
+    ties: [&[f32]; 4],
+    system: [&[f32]; 5],
+    omega: f32,
+) {
+    let n = u.len();
+    let v = &mut v[..n];
+    let near_u = near_u.map(|s| &s[..n]);
+    let near_v = near_v.map(|s| &s[..n]);
+    let [left, right, up, down] = ties.map(|s| &s[..n]);
+    let [inverse_u, inverse_v, coupling, side_u, side_v] = system.map(|s| &s[..n]);
+    for i in 0..n {
+        let pull = |near: [&[f32]; 4]| {
+            left[i] * near[0][i] + right[i] * near[1][i] + up[i] * near[2][i] + down[i] * near[3][i]
+        };
+        let new_u = u[i] + omega * ((side_u[i] - coupling[i] * v[i] + pull(near_u)) * inverse_u[i] - u[i]);
+        u[i] = new_u;
+        v[i] += omega * ((side_v[i] - coupling[i] * new_u + pull(near_v)) * inverse_v[i] - v[i]);
     }
 }
 

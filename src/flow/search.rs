@@ -106,16 +106,26 @@ impl Template {
 }
 
 /// The index of the patch whose corner is at (x, y), and the fractions of a pixel it lies beyond it.
+#[inline]
 fn corner(plane: &Plane, x: f32, y: f32) -> (usize, f32, f32) {
-    let reach = 1.0 - PATCH as f32;
-    let (x, y) = (x.clamp(reach, (plane.width - 1) as f32), y.clamp(reach, (plane.height - 1) as f32));
-    let (ix, iy) = (x.floor(), y.floor());
-    (plane.at(ix as isize, iy as isize), x - ix, y - iy)
+    // From a corner further out, so that cutting the fraction off rounds down (`floor` is a call without SSE 4.1).
+    let out = PATCH as f32;
+    let x = (x + out).clamp(1.0, plane.width as f32 - 1.0 + out);
+    let y = (y + out).clamp(1.0, plane.height as f32 - 1.0 + out);
+    let (ix, iy) = (x as i32, y as i32);
+    let at = plane.at(ix as isize - PATCH as isize, iy as isize - PATCH as isize);
+    (at, x - ix as f32, y - iy as f32)
 }
 
 fn interpolate(plane: &Plane, at: usize, fx: f32) -> [f32; PATCH] {
     let row = &plane.data[at..at + PATCH + 1];
     std::array::from_fn(|c| row[c] + fx * (row[c + 1] - row[c]))
+}
+
+fn add(to: &mut [f32], what: [f32; PATCH]) {
+    for (t, w) in to.iter_mut().zip(what) {
+        *t += w;
+    }
 }
 
 /// The grid of patches of one level, and the dense field made of them.
@@ -258,16 +268,14 @@ impl Search {
                     let bottom = interpolate(&to.image, at + (r + 1) * to.image.stride, fx);
                     let image = &from.image.data[own + r * from.image.stride..][..PATCH];
                     let into = (y + r) * self.sum_width + x;
-                    let weight = &mut self.weight[into..into + PATCH];
-                    let sum_x = &mut sum_x[into..into + PATCH];
-                    let sum_y = &mut sum_y[into..into + PATCH];
+                    let mut w = [0.0; PATCH];
                     for c in 0..PATCH {
                         let d = top[c] + fy * (bottom[c] - top[c]) - image[c];
-                        let w = 1.0 / d.abs().max(1.0);
-                        weight[c] += w;
-                        sum_x[c] += w * dx;
-                        sum_y[c] += w * dy;
+                        w[c] = 1.0 / d.abs().max(1.0);
                     }
+                    add(&mut self.weight[into..into + PATCH], w);
+                    add(&mut sum_x[into..into + PATCH], w.map(|w| w * dx));
+                    add(&mut sum_y[into..into + PATCH], w.map(|w| w * dy));
                     top = bottom;
                 }
             }
