@@ -165,9 +165,7 @@ fn halve<T: Copy>(top: &[T], bottom: &[T], out: &mut [f32], value: impl Fn(T) ->
     for ((o, a), b) in out.iter_mut().zip(top.chunks_exact(2)).zip(bottom.chunks_exact(2)) {
         *o = 0.25 * (value(a[0]) + value(a[1]) + value(b[0]) + value(b[1]));
     }
-    if let ([a], [b], Some(o)) =
-        (top.chunks_exact(2).remainder(), bottom.chunks_exact(2).remainder(), out.last_mut())
-    {
+    if let ([a], [b], Some(o)) = (top.chunks_exact(2).remainder(), bottom.chunks_exact(2).remainder(), out.last_mut()) {
         *o = 0.5 * (value(*a) + value(*b));
     }
 }

@@ -1,7 +1,7 @@
-//! Variational refinement of one level's field: the flow that keeps grey values and their gradients (robustly) and is
+//! Variational refinement of a field: the flow that keeps grey values and their gradients (robustly) and is
 //! smooth but for edges, by a few fixed-point steps of red-black successive over-relaxation.
 //!
-//! After Brox et al. 2004, with the normalised terms of Zimmer et al. 2011, as in OpenCV's `VariationalRefinement`;
+//! After Brox et al. 2004 with the normalised terms of Zimmer et al. 2011, as OpenCV's `VariationalRefinement`;
 //! we solve for the flow itself instead of its increment, and normalise the constraints once instead of per step.
 //! Pixels are stored by colour of the checkerboard, so that every update runs over contiguous memory.
 
@@ -53,7 +53,7 @@ pub(super) struct Refine {
     at: Vec<u32>,
 }
 
-/// Gauss–Newton of `α` / sqrt(s² + ε) kinds.
+/// The weight that makes a least-squares term of `square` act as its root: outliers count less.
 fn robust(weight: f32, square: f32) -> f32 {
     weight / (square + EPSILON).sqrt()
 }
@@ -116,7 +116,6 @@ impl Refine {
         }
     }
 
-    #[inline(never)]
     fn warp(&mut self, from: &Plane, to: &Plane, field: &[Vec<f32>; 2]) {
         let w = self.width;
         for y in 0..self.height {
@@ -140,7 +139,6 @@ impl Refine {
     }
 
     /// The constraints around the present field, normalised by their gradient, and the field, by colour.
-    #[inline(never)]
     fn linearise(&mut self, field: &[Vec<f32>; 2]) {
         let (w, stride) = (self.width, self.mean.stride);
         for y in 0..self.height {
@@ -187,7 +185,6 @@ impl Refine {
     }
 
     /// How firmly each pixel's vector is tied to its right and lower neighbours': less, the more they differ.
-    #[inline(never)]
     fn stiffness(&mut self, smoothness: f32) {
         for y in 0..self.height {
             for colour in 0..2 {
@@ -206,9 +203,8 @@ impl Refine {
                     down[i] = right[i];
                 }
                 // Nothing lies beyond the edges. The pixels 2i + shift end at width − 1.
-                let last = (self.width - 1).wrapping_sub(shift) >> 1;
                 if (self.width - 1 + shift) & 1 == 0 {
-                    right[last] = 0.0;
+                    right[(self.width - 1 - shift) >> 1] = 0.0;
                 }
                 if y + 1 == self.height {
                     down.fill(0.0);
@@ -222,7 +218,6 @@ impl Refine {
     }
 
     /// The linear system at the present field: data terms with their robust weights, and the diagonal.
-    #[inline(never)]
     fn coefficients(&mut self, config: &RefineConfig) {
         for y in 0..self.height {
             for colour in 0..2 {
@@ -230,9 +225,10 @@ impl Refine {
                 let (at, above) = ((y + 1) * self.stride + 1, y * self.stride + 1);
                 let own = at..at + n;
                 let (u, v) = (&self.u[colour][own.clone()], &self.v[colour][own.clone()]);
-                let [grey, dx, dy] = self.constraints.each_ref().map(|c| {
-                    [&c.a[colour][own.clone()], &c.b[colour][own.clone()], &c.c[colour][own.clone()]]
-                });
+                let [grey, dx, dy] = self
+                    .constraints
+                    .each_ref()
+                    .map(|c| [&c.a[colour][own.clone()], &c.b[colour][own.clone()], &c.c[colour][own.clone()]]);
                 let (right, down) = (&self.right[colour][own.clone()], &self.down[colour][own.clone()]);
                 let left = &self.right[1 - colour][at + shift - 1..at + shift - 1 + n];
                 let up = &self.down[1 - colour][above..above + n];

@@ -5,7 +5,7 @@ use super::PATCH;
 use super::pyramid::{Level, Plane};
 
 /// A step below this many pixels of its level is the last.
-const CONVERGED: f32 = 0.02;
+const CONVERGED: f32 = 0.06;
 
 /// A neighbour's answer is tried only where it differs from the patch's own by this many pixels of the level.
 const DIFFERENT: f32 = 0.4;
