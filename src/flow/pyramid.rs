@@ -141,7 +141,7 @@ impl Pyramid {
                 }
             } else {
                 let below = picture.get((2 * y + 1) * width..(2 * y + 2) * width).unwrap_or(line);
-                halve(line, below, base.row_mut(y), |p| f32::from(p));
+                halve(line, below, base.row_mut(y), f32::from);
             }
         }
         base.pad();
