@@ -14,6 +14,7 @@
 
 use divan::{Bencher, black_box};
 use seehear::attention::{Attention, AttentionConfig, AttentionMap};
+use seehear::flow::{Flow, FlowConfig};
 use seehear::frame::{GreyImage, Luma};
 use seehear::geometry::MapGeometry;
 use seehear::mel::LogMel;
@@ -42,6 +43,22 @@ fn reduce(bencher: Bencher<'_, '_>, (width, height): (u32, u32)) {
     let mut reducer = Reducer::new(400, 224);
     let mut out = vec![0; 400 * 224];
     bencher.bench_local(|| reducer.reduce(black_box(&picture).luma(), &mut out));
+}
+
+#[divan::bench(args = [false, true])]
+fn flow_480x270(bencher: Bencher<'_, '_>, check: bool) {
+    let mut flow = Flow::new(480, 270, &FlowConfig { check, ..FlowConfig::default() });
+    let picture = |shift: f32| -> Vec<u8> {
+        let at = |i: u32| ((i % 480) as f32 - shift, (i / 480) as f32 + 0.5 * shift);
+        let grey = |(x, y): (f32, f32)| 128.0 + 60.0 * (0.31 * x + 0.1 * y).sin() + 60.0 * (0.23 * y - 0.07 * x).cos();
+        (0..480 * 270).map(|i| grey(at(i)) as u8).collect()
+    };
+    let pictures = [picture(0.0), picture(2.3)];
+    let mut k = 0;
+    bencher.bench_local(|| {
+        k = 1 - k;
+        flow.push(black_box(&pictures[k])).unwrap();
+    });
 }
 
 #[divan::bench]

@@ -1,4 +1,4 @@
-//! The steady loop allocates nothing: pushing frames and sound, all stages, and writing events.
+//! The steady loop allocates nothing: pushing frames and sound, all stages, and writing events; nor does the flow.
 //!
 //! The networks here are the tests' own; `crates/nets/tests/allocations.rs` shows the same of the real ones.
 
@@ -19,6 +19,7 @@ mod common;
 use common::{Clip, session};
 use seehear::audio::AudioWindow;
 use seehear::events::EventWriter;
+use seehear::flow::{Flow, FlowConfig};
 use seehear::time::Timestamp;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -71,4 +72,18 @@ fn the_steady_loop_allocates_nothing() {
     }
     assert!(told > 990 && objects > 0, "{told} slots, {objects} objects");
     assert_eq!(after_start, 0, "allocations in {told} slots");
+}
+
+#[test]
+fn flow_allocates_nothing_after_its_construction() {
+    let pictures: Vec<Vec<u8>> =
+        (0..3).map(|k| (0..160 * 90).map(|i| (i * 7 + i / 160 * 13 + k * 5) as u8).collect()).collect();
+    let mut flow = Flow::new(160, 90, &FlowConfig { check: true, ..FlowConfig::default() });
+    let before = COUNT.get();
+    for picture in &pictures {
+        flow.push(picture).unwrap();
+    }
+    let allocated = COUNT.get() - before;
+    assert!(flow.field().is_some() && flow.validity().is_some());
+    assert_eq!(allocated, 0);
 }
