@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from seehear_training import acoustics, engine, evaluate, footage, spots
 
 SECONDS = 2.0
-FACES = (16, 24, 32, 48, 64, 96, 128)
+FACES = (24, 32, 48, 64, 96, 128)
 NOISE_DB = (20, 10, 5, 0, -5)
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Array, Engine, clip_mel
-from .footage import FPS, SIDE, Clip
+from .footage import FPS, Clip
 from .localise import embed, gather, log_mean_exp, resize
 from .mel import FRAMES_PER_SLOT
 from .nets import STRIDE
@@ -163,7 +163,7 @@ def follow(engine: Engine, clip: Clip, spots: list[Spot], face: float = REFERENC
     video, sound = np.asarray(clip.video()), np.asarray(clip.audio())
     out: Array | None = None
     for spot in spots:
-        side = max(2 * STRIDE, round(SIDE * face / spot.face))
+        side = max(2 * STRIDE, round(min(video.shape[1:]) * face / spot.face))
         maps = see(engine, video[spot.begin : spot.end], side)
         at = [spot.centre(k + 0.5) for k in range(spot.begin, spot.end)]
         path = np.array(at) / np.array(video.shape[:0:-1]) * np.array(maps.shape[:1:-1])

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[train]'")
 
-from seehear_training import evaluate, footage
+from seehear_training import evaluate, footage, spots
 
 DIM = 16
 
@@ -77,3 +77,23 @@ def test_recut_moves_the_sound_by_samples() -> None:
 def test_wilson_s_interval_is_his() -> None:
     low, high = evaluate.wilson(8, 10)
     assert abs(low - 0.4902) < 1e-3 and abs(high - 0.9433) < 1e-3
+
+
+@pytest.mark.parametrize(("rows", "asked"), [(144, 90), (288, 180)])
+def test_faces_are_brought_to_the_size_asked_for_whatever_the_picture_s(
+    rows: int, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "video.npy", np.zeros((40, rows, 400), np.uint8))
+    np.save(tmp_path / "audio.npy", np.zeros(40 * 640, np.int16))
+    clip = footage.Clip("a", "a", tmp_path)
+    sides: list[int] = []
+
+    def see(_: object, video: np.ndarray, side: int) -> np.ndarray:
+        sides.append(side)
+        return np.zeros((len(video), DIM, 4, 4), np.float16)
+
+    monkeypatch.setattr(evaluate, "see", see)
+    monkeypatch.setattr(evaluate, "hear", lambda *_: np.zeros((DIM, 160), np.float32))
+    spot = spots.Spot("a", 0, 40, x=(50.0,), y=(50.0,), face=80.0, offset_ms=0.0, known=True)
+    evaluate.follow(Perfect(), clip, [spot], face=50.0)
+    assert sides == [asked]
