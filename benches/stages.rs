@@ -13,11 +13,12 @@
 )]
 
 use divan::{Bencher, black_box};
-use seehear::attention::{Attention, AttentionConfig, AttentionMap};
+use seehear::attention::{Attended, Attention, AttentionConfig, AttentionMap};
 use seehear::flow::{Flow, FlowConfig};
 use seehear::frame::{GreyImage, Luma};
 use seehear::geometry::MapGeometry;
 use seehear::mel::LogMel;
+use seehear::motion::{CellMotion, MotionConfig, MotionEstimator};
 use seehear::net::{MelSpec, ScoreSpec};
 use seehear::overlay::{Mark, draw_mark};
 use seehear::peaks::{PeakConfig, PeakPicker};
@@ -73,26 +74,60 @@ fn log_mel_slot(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
-fn attention_slot(bencher: Bencher<'_, '_>) {
-    let mut attention = Attention::new(&AttentionConfig::default(), &SCORE, GEOMETRY, 128);
+/// A pan of a fifth of a cell a slot.
+fn pan() -> CellMotion {
+    let mut pan = CellMotion::still(GEOMETRY.cols, GEOMETRY.rows);
+    pan.dx.fill(0.2);
+    pan.still = false;
+    pan
+}
+
+#[divan::bench(args = [false, true])]
+fn attention_slot(bencher: Bencher<'_, '_>, panned: bool) {
+    let mut attention = Attention::new(&AttentionConfig::default(), &SCORE, GEOMETRY, 128, 2);
     let (map, sound) = (wave(128 * GEOMETRY.cells()), wave(128));
+    let motion = if panned { pan() } else { CellMotion::still(GEOMETRY.cols, GEOMETRY.rows) };
     bencher.bench_local(|| {
         attention.push_map(black_box(&map));
         attention.push_sound(&sound);
-        attention.pull(Timestamp::ZERO).map(|m| m.logits[0])
+        attention.pull(Timestamp::ZERO, &motion).map(|m| m.map.logits[0])
+    });
+}
+
+#[divan::bench]
+fn motion_slot(bencher: Bencher<'_, '_>) {
+    let mut motion = MotionEstimator::new(&MotionConfig::default(), 336, 192, 16);
+    let picture = |shift: f32| -> Vec<u8> {
+        let at = |i: u32| ((i % 336) as f32 - shift, (i / 336) as f32 + 0.5 * shift);
+        let grey = |(x, y): (f32, f32)| 128.0 + 60.0 * (0.31 * x + 0.1 * y).sin() + 60.0 * (0.23 * y - 0.07 * x).cos();
+        (0..336 * 192).map(|i| grey(at(i)) as u8).collect()
+    };
+    let pictures = [picture(0.0), picture(2.3)];
+    let mut k = 0;
+    bencher.bench_local(|| {
+        k = 1 - k;
+        motion.push(black_box(&pictures[k]), true).unwrap();
     });
 }
 
 #[divan::bench]
 fn peaks_and_tracker_slot(bencher: Bencher<'_, '_>) {
+    let mut attention = Attention::new(&AttentionConfig::default(), &SCORE, GEOMETRY, 128, 2);
+    let (map, sound) = (wave(128 * GEOMETRY.cells()), wave(128));
+    let motion = pan();
+    for _ in 0..40 {
+        attention.push_map(&map);
+        attention.push_sound(&sound);
+        attention.advance(&motion).unwrap();
+    }
+    let attended = attention.map(Timestamp::ZERO);
+    let logits: Vec<f32> = wave(GEOMETRY.cells()).iter().map(|x| 2.0 * x).collect();
+    let attended = Attended { map: AttentionMap { logits: &logits, ..attended.map }, ..attended };
     let mut picker = PeakPicker::new(&PeakConfig::default(), GEOMETRY.cells());
     let mut tracker = Tracker::new(&TrackerConfig::default());
-    let logits: Vec<f32> = wave(GEOMETRY.cells()).iter().map(|x| 2.0 * x).collect();
-    let map = AttentionMap { start: Timestamp::ZERO, logits: &logits, geometry: GEOMETRY };
     bencher.bench_local(|| {
-        picker.push(black_box(&map));
-        tracker.push(picker.pull().unwrap(), &map);
+        picker.push(black_box(&attended));
+        tracker.push(picker.pull().unwrap(), &attended, true);
         tracker.pull().map(<[_]>::len)
     });
 }

@@ -16,10 +16,16 @@
 //! nothing can be told, and does not say who is best but whether anybody is, so that "nobody" is an answer. (LWTNet's
 //! softmax over space always points somewhere.) The engine's calibration, fitted on scenes with truth, turns ℓ into the
 //! log-odds that the place speaks: `slope · ℓ + bias`.
+//!
+//! **Aggregation.** A place is followed by optical flow: the running means of all offsets are carried along,
+//! A_t = γ · warp(A_{t−1}) + (1 − γ) · S_t, and so is the picture of an earlier slot that is heard only now (its
+//! displacement is kept, not its map, so nothing blurs). What was not to be seen there begins anew, unknown; after a cut
+//! everything does.
 
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few dozen offsets")]
 
 use crate::geometry::MapGeometry;
+use crate::motion::CellMotion;
 use crate::net::ScoreSpec;
 use crate::time::{SLOT, TimeDelta, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -61,18 +67,107 @@ pub struct AttentionMap<'a> {
     pub geometry: MapGeometry,
 }
 
+/// Attention with what it was made of, for the stages that make objects of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Attended<'a> {
+    /// The map.
+    pub map: AttentionMap<'a>,
+    /// What its logits were read from.
+    pub scores: &'a Scores,
+    /// How the cells moved since the slot before.
+    pub motion: &'a CellMotion,
+}
+
+/// Mean scores of all cells over offsets, and how they are read.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// `[OFFSETS, cells]`, from −600 ms in steps of a slot.
+    means: Vec<f32>,
+    cells: usize,
+    scale: f32,
+    slope: f32,
+    bias: f32,
+    own_share: f32,
+    log_prior: [f32; OFFSETS],
+    /// ln mean exp(s·S) over all places and shifts, times what its share as a rival is.
+    rival: f32,
+}
+
+impl Scores {
+    /// Scores of a map that says nothing, for tests of what comes after.
+    #[cfg(test)]
+    pub(crate) fn none(cells: usize) -> Self {
+        let score =
+            ScoreSpec { scale: 1.0, zero_ms: 0.0, spread_ms: 40.0, sure: 0.1, nothing: 0.0, slope: 1.0, bias: 0.0 };
+        Self::new(&AttentionConfig::default(), &score, cells)
+    }
+
+    fn new(config: &AttentionConfig, score: &ScoreSpec, cells: usize) -> Self {
+        Self {
+            means: vec![0.0; OFFSETS * cells],
+            cells,
+            scale: score.scale,
+            slope: score.slope,
+            bias: score.bias,
+            own_share: config.own_share.clamp(0.0, 1.0),
+            log_prior: [0.0; OFFSETS],
+            rival: 0.0,
+        }
+    }
+
+    /// A cell's mean score at every offset, −600…+600 ms in steps of a slot.
+    #[must_use]
+    pub fn curve(&self, cell: usize) -> [f32; OFFSETS] {
+        std::array::from_fn(|j| self.means[j * self.cells + cell])
+    }
+
+    /// ln p(δ) of the offset that is expected of anything in the picture.
+    #[must_use]
+    pub fn log_prior(&self) -> &[f32; OFFSETS] {
+        &self.log_prior
+    }
+
+    /// Natural units of a score: what a difference counts for in a log-likelihood.
+    #[must_use]
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// The attention logit of a cell whose offset is known as `log_p`.
+    #[must_use]
+    pub fn logit(&self, cell: usize, log_p: &[f32; OFFSETS]) -> f32 {
+        let curve = self.curve(cell);
+        let top = curve.iter().copied().fold(f32::MIN, f32::max);
+        let (mut with, mut own) = (0.0, 0.0);
+        for (c, p) in curve.iter().zip(log_p) {
+            let e = (self.scale * (c - top)).exp();
+            own += e;
+            with += p.exp() * e;
+        }
+        let [with, own] = [with, own / OFFSETS as f32].map(|e: f32| e.max(f32::MIN_POSITIVE).ln() + self.scale * top);
+        self.slope * (with - self.own_share * own - self.rival) + self.bias
+    }
+}
+
+/// Where the cells of the present slot lay in an earlier one.
+#[derive(Clone, Debug)]
+struct Path {
+    dx: Vec<f32>,
+    dy: Vec<f32>,
+    valid: Vec<bool>,
+    still: bool,
+}
+
 /// The attention stage: push maps and sounds of the same slots (the map may come first), pull attention.
 #[derive(Debug)]
 pub struct Attention {
     geometry: MapGeometry,
     dim: usize,
-    scale: f32,
-    slope: f32,
-    bias: f32,
     /// A slot's share of the running mean.
     gain: f32,
-    own_share: f32,
     smoothing: u8,
+    /// Pictures before and after its own that a map shows.
+    half_stack: usize,
     /// Video maps `[dim, cells]`, a ring by slot.
     maps: Vec<Vec<f32>>,
     /// Sound vectors `[dim]`, a ring by slot.
@@ -80,49 +175,61 @@ pub struct Attention {
     maps_seen: usize,
     sounds_seen: usize,
     done: usize,
-    /// Running sums `[offset, cells]`, forgotten exponentially; divided by `weights` they are means.
+    /// The slot with which the present shot begins.
+    shot: usize,
+    /// Since each slot, a ring as long as that of the sounds.
+    paths: Vec<Path>,
+    /// Running sums `[offset, cells]`, forgotten exponentially; divided by `seen` they are means.
     sums: Vec<f32>,
-    /// How much each offset has been seen, 0…1: at the beginning of a stream the far ones have not.
-    weights: [f32; OFFSETS],
-    /// ln p(δ).
-    log_prior: [f32; OFFSETS],
+    /// How much of each has been seen, 0…1: at the beginning of a stream the far offsets have not.
+    seen: Vec<f32>,
+    scores: Scores,
+    motion: CellMotion,
     zero: f32,
     spread: f32,
     row: Vec<f32>,
     base: Vec<f32>,
-    with_prior: Vec<f32>,
     logits: Vec<f32>,
     peaks: [f32; OFFSETS],
 }
 
 impl Attention {
-    /// For maps of `geometry` with `dim`-dimensional unit vectors.
+    /// For maps of `geometry` with `dim`-dimensional unit vectors, each of which shows its own picture and `half_stack`
+    /// before and after it.
     #[must_use]
-    pub fn new(config: &AttentionConfig, score: &ScoreSpec, geometry: MapGeometry, dim: usize) -> Self {
+    pub fn new(
+        config: &AttentionConfig,
+        score: &ScoreSpec,
+        geometry: MapGeometry,
+        dim: usize,
+        half_stack: usize,
+    ) -> Self {
         let cells = geometry.cells();
         let slot_ms = SLOT.as_ms_f64() as f32;
         let mut this = Self {
             geometry,
             dim,
-            scale: score.scale,
-            slope: score.slope,
-            bias: score.bias,
             gain: 1.0 - (-slot_ms / config.memory_ms.max(slot_ms)).exp(),
-            own_share: config.own_share.clamp(0.0, 1.0),
             smoothing: config.smoothing,
+            half_stack,
             maps: vec![vec![0.0; dim * cells]; REACH + 1 + WAITING],
             sounds: vec![vec![0.0; dim]; REACH + 1],
             maps_seen: 0,
             sounds_seen: 0,
             done: 0,
+            shot: 0,
+            paths: vec![
+                Path { dx: vec![0.0; cells], dy: vec![0.0; cells], valid: vec![true; cells], still: true };
+                REACH + 1
+            ],
             sums: vec![0.0; OFFSETS * cells],
-            weights: [0.0; OFFSETS],
-            log_prior: [0.0; OFFSETS],
+            seen: vec![0.0; OFFSETS * cells],
+            scores: Scores::new(config, score, cells),
+            motion: CellMotion::still(geometry.cols, geometry.rows),
             zero: score.zero_ms / slot_ms,
             spread: (score.spread_ms / slot_ms).max(0.25),
             row: vec![0.0; cells],
             base: vec![0.0; cells],
-            with_prior: vec![0.0; cells],
             logits: vec![0.0; cells],
             peaks: [0.0; OFFSETS],
         };
@@ -134,12 +241,12 @@ impl Attention {
     pub fn set_offset(&mut self, offset: TimeDelta) {
         let centre = self.zero + (offset.as_ms_f64() / SLOT.as_ms_f64()) as f32;
         let mut sum = 0.0;
-        for (j, p) in self.log_prior.iter_mut().enumerate() {
+        for (j, p) in self.scores.log_prior.iter_mut().enumerate() {
             let d = (j as f32 - REACH as f32 - centre) / self.spread;
             *p = -0.5 * d * d;
             sum += p.exp();
         }
-        for p in &mut self.log_prior {
+        for p in &mut self.scores.log_prior {
             *p -= sum.ln();
         }
     }
@@ -164,19 +271,30 @@ impl Attention {
         self.done < self.maps_seen.min(self.sounds_seen)
     }
 
-    /// The attention of the next slot whose map and sound are both here; `start` is that slot's.
-    pub fn pull(&mut self, start: Timestamp) -> Option<AttentionMap<'_>> {
-        self.advance()?;
+    /// The attention of the next slot whose map and sound are both here; `start` is that slot's, `motion` what moved from
+    /// the slot before it.
+    pub fn pull(&mut self, start: Timestamp, motion: &CellMotion) -> Option<Attended<'_>> {
+        self.advance(motion)?;
         Some(self.map(start))
     }
 
     /// Takes the next slot into the running means; `None` while it is not [`Attention::ready`].
-    pub fn advance(&mut self) -> Option<()> {
+    pub fn advance(&mut self, motion: &CellMotion) -> Option<()> {
         if !self.ready() {
             return None;
         }
         let t = self.done;
         self.done += 1;
+        self.motion.copy_from(motion);
+        if motion.cut {
+            self.shot = t + self.half_stack;
+            self.sums.fill(0.0);
+            self.seen.fill(0.0);
+        } else if !motion.still {
+            self.follow(t, motion);
+        }
+        let path = &mut self.paths[t % (REACH + 1)];
+        path.still = true;
         // Every pair is scored when its later half arrives: nothing waits for the future.
         for back in 0..=REACH.min(t) {
             self.accumulate(t - back, t, REACH + back);
@@ -184,74 +302,130 @@ impl Attention {
                 self.accumulate(t, t - back, REACH - back);
             }
         }
-        self.weigh();
+        self.average();
         Some(())
     }
 
     /// The attention of the slot last taken in, at the offset now expected.
-    pub fn map(&mut self, start: Timestamp) -> AttentionMap<'_> {
+    pub fn map(&mut self, start: Timestamp) -> Attended<'_> {
         self.read_out();
-        AttentionMap { start, logits: &self.logits, geometry: self.geometry }
+        let map = AttentionMap { start, logits: &self.logits, geometry: self.geometry };
+        Attended { map, scores: &self.scores, motion: &self.motion }
+    }
+
+    /// Carries sums and paths along to slot `t`.
+    fn follow(&mut self, t: usize, motion: &CellMotion) {
+        let (cols, cells) = (self.geometry.cols, self.geometry.cells());
+        for plane in self.sums.chunks_exact_mut(cells).chain(self.seen.chunks_exact_mut(cells)) {
+            warp(plane, cols, motion, &mut self.row);
+            for ((p, &r), &valid) in plane.iter_mut().zip(&self.row).zip(&motion.valid) {
+                *p = if valid { r } else { 0.0 };
+            }
+        }
+        for back in 1..=REACH.min(t) {
+            let path = &mut self.paths[(t - back) % (REACH + 1)];
+            if path.still {
+                path.dx.copy_from_slice(&motion.dx);
+                path.dy.copy_from_slice(&motion.dy);
+                path.valid.copy_from_slice(&motion.valid);
+                path.still = false;
+                continue;
+            }
+            for (plane, step) in [(&mut path.dx, &motion.dx), (&mut path.dy, &motion.dy)] {
+                warp(plane, cols, motion, &mut self.row);
+                for ((p, &r), &m) in plane.iter_mut().zip(&self.row).zip(step) {
+                    *p = r + m;
+                }
+            }
+            // Validity as 0 and 1: half of a place that was to be seen is enough.
+            self.row.iter_mut().zip(&path.valid).for_each(|(r, &v)| *r = f32::from(u8::from(v)));
+            for (i, valid) in path.valid.iter_mut().enumerate() {
+                let (x, y) = ((i % cols) as f32 + motion.dx[i], i.div_euclid(cols) as f32 + motion.dy[i]);
+                *valid = motion.valid[i] && sample(&self.row, cols, x, y) >= 0.5;
+            }
+        }
     }
 
     /// Adds the agreement of the picture of slot `v` with the sound of slot `a` to the running mean at `offset`.
     fn accumulate(&mut self, v: usize, a: usize, offset: usize) {
-        let cells = self.geometry.cells();
+        let (cols, cells) = (self.geometry.cols, self.geometry.cells());
         let map = &self.maps[v % self.maps.len()];
         let sound = &self.sounds[a % self.sounds.len()];
+        let sums = &mut self.sums[offset * cells..][..cells];
+        let seen = &mut self.seen[offset * cells..][..cells];
+        // What was before a cut is of another picture.
+        if v < self.shot {
+            return;
+        }
         self.row.fill(0.0);
         for (plane, &s) in map.chunks_exact(cells).zip(sound) {
             for (r, &m) in self.row.iter_mut().zip(plane) {
                 *r += s * m;
             }
         }
-        for (sum, &r) in self.sums[offset * cells..][..cells].iter_mut().zip(&self.row) {
-            *sum += self.gain * (r - *sum);
+        let path = &self.paths[v % self.paths.len()];
+        if path.still {
+            for ((sum, seen), r) in sums.iter_mut().zip(seen).zip(&self.row) {
+                *sum += self.gain * (r - *sum);
+                *seen += self.gain * (1.0 - *seen);
+            }
+            return;
         }
-        self.weights[offset] += self.gain * (1.0 - self.weights[offset]);
+        for i in (0..cells).filter(|&i| path.valid[i]) {
+            let (x, y) = ((i % cols) as f32 + path.dx[i], i.div_euclid(cols) as f32 + path.dy[i]);
+            sums[i] += self.gain * (sample(&self.row, cols, x, y) - sums[i]);
+            seen[i] += self.gain * (1.0 - seen[i]);
+        }
     }
 
-    /// What a cell scores at any offset whatever: the value of an offset that has not been seen yet. Without it the
+    /// Means from sums. What has not been seen of an offset counts as the cell's mean over all offsets: without that the
     /// offsets near zero, seen first, would stand out at the beginning of every stream.
-    fn weigh(&mut self) {
+    fn average(&mut self) {
         let cells = self.geometry.cells();
         self.base.fill(0.0);
-        for sums in self.sums.chunks_exact(cells) {
-            for (b, s) in self.base.iter_mut().zip(sums) {
+        self.row.fill(0.0);
+        for (sums, seen) in self.sums.chunks_exact(cells).zip(self.seen.chunks_exact(cells)) {
+            for ((b, s), (r, w)) in self.base.iter_mut().zip(sums).zip(self.row.iter_mut().zip(seen)) {
                 *b += s;
+                *r += w;
             }
         }
-        let weight: f32 = self.weights.iter().sum();
-        for b in &mut self.base {
-            *b /= weight.max(f32::MIN_POSITIVE);
+        for (b, w) in self.base.iter_mut().zip(&self.row) {
+            *b /= w.max(f32::MIN_POSITIVE);
         }
-        for ((peak, sums), w) in self.peaks.iter_mut().zip(self.sums.chunks_exact(cells)).zip(self.weights) {
-            *peak = sums.iter().zip(&self.base).map(|(s, b)| s + (1.0 - w) * b).fold(f32::MIN, f32::max);
+        let planes = self.sums.chunks_exact(cells).zip(self.seen.chunks_exact(cells));
+        for ((means, (sums, seen)), peak) in self.scores.means.chunks_exact_mut(cells).zip(planes).zip(&mut self.peaks)
+        {
+            for (((m, s), w), b) in means.iter_mut().zip(sums).zip(seen).zip(&self.base) {
+                *m = s + (1.0 - w) * b;
+            }
+            *peak = means.iter().copied().fold(f32::MIN, f32::max);
         }
     }
 
     fn read_out(&mut self) {
         let cells = self.geometry.cells();
+        let Scores { means, scale, slope, bias, own_share, log_prior, rival, .. } = &mut self.scores;
         self.row.fill(0.0);
-        self.with_prior.fill(0.0);
+        self.base.fill(0.0);
+        let with_prior = &mut self.base;
         // Taken off before the exponential, so that any scale fits an f32; it cancels in the ratios.
-        let top = self.scale * self.peaks.iter().copied().fold(f32::MIN, f32::max);
-        for (j, sums) in self.sums.chunks_exact(cells).enumerate() {
-            let prior = self.log_prior[j].exp();
-            let unseen = 1.0 - self.weights[j];
-            let cells = sums.iter().zip(&self.base);
-            for ((any, with), (sum, base)) in self.row.iter_mut().zip(&mut self.with_prior).zip(cells) {
-                let e = (self.scale * (sum + unseen * base) - top).exp();
+        let top = *scale * self.peaks.iter().copied().fold(f32::MIN, f32::max);
+        for (means, prior) in means.chunks_exact(cells).zip(&*log_prior) {
+            let prior = prior.exp();
+            for ((any, with), mean) in self.row.iter_mut().zip(&mut *with_prior).zip(means) {
+                let e = (*scale * mean - top).exp();
                 *any += e;
                 *with += prior * e;
             }
         }
         let everywhere = (self.row.iter().sum::<f32>() / (OFFSETS * cells) as f32).ln();
-        let rival = (1.0 - self.own_share) * everywhere;
-        for ((l, any), with) in self.logits.iter_mut().zip(&self.row).zip(&self.with_prior) {
+        *rival = (1.0 - *own_share) * (everywhere + top);
+        let rival = *rival - (1.0 - *own_share) * top;
+        for ((l, any), with) in self.logits.iter_mut().zip(&self.row).zip(&*with_prior) {
             // What has underflowed is no candidate: some finite depth will do.
             let [with, own] = [*with, *any / OFFSETS as f32].map(|e| e.max(f32::MIN_POSITIVE).ln());
-            *l = self.slope * (with - self.own_share * own - rival) + self.bias;
+            *l = *slope * (with - *own_share * own - rival) + *bias;
         }
         for _ in 0..self.smoothing {
             smooth(&mut self.logits, &mut self.row, self.geometry.cols);
@@ -275,8 +449,9 @@ impl Attention {
         self.maps_seen = 0;
         self.sounds_seen = 0;
         self.done = 0;
+        self.shot = 0;
         self.sums.fill(0.0);
-        self.weights = [0.0; OFFSETS];
+        self.seen.fill(0.0);
         self.set_offset(TimeDelta::ZERO);
     }
 
@@ -290,6 +465,27 @@ impl Attention {
     #[must_use]
     pub fn dim(&self) -> usize {
         self.dim
+    }
+}
+
+/// A plane at (x, y), cells; linear between their centres, and the border's beyond it.
+fn sample(plane: &[f32], cols: usize, x: f32, y: f32) -> f32 {
+    let rows = plane.len().div_euclid(cols);
+    let (x, y) = (x.clamp(0.0, (cols - 1) as f32), y.clamp(0.0, (rows - 1) as f32));
+    #[expect(clippy::cast_sign_loss, reason = "clamped")]
+    let (ix, iy) = (x as usize, y as usize);
+    let (fx, fy) = (x - ix as f32, y - iy as f32);
+    let (right, below) = (usize::from(ix + 1 < cols), usize::from(iy + 1 < rows) * cols);
+    let at = iy * cols + ix;
+    let top = plane[at] + fx * (plane[at + right] - plane[at]);
+    let low = plane[at + below] + fx * (plane[at + below + right] - plane[at + below]);
+    top + fy * (low - top)
+}
+
+/// Every cell's value at the place that it came from.
+fn warp(plane: &[f32], cols: usize, motion: &CellMotion, out: &mut [f32]) {
+    for (i, (o, (dx, dy))) in out.iter_mut().zip(motion.dx.iter().zip(&motion.dy)).enumerate() {
+        *o = sample(plane, cols, (i % cols) as f32 + dx, i.div_euclid(cols) as f32 + dy);
     }
 }
 
@@ -320,7 +516,8 @@ mod tests {
     /// Cell 4 shows the sound's own vectors `lag` slots earlier; the others show unrelated ones.
     fn run(lag: usize, offset: TimeDelta) -> (Vec<f32>, [f32; OFFSETS]) {
         let config = AttentionConfig { own_share: 1.0, ..AttentionConfig::default() };
-        let mut a = Attention::new(&config, &SCORE, GEOMETRY, 8);
+        let mut a = Attention::new(&config, &SCORE, GEOMETRY, 8, 2);
+        let still = CellMotion::still(3, 2);
         a.set_offset(offset);
         let unit = |seed: usize| {
             let mut state = seed as u64 + 1;
@@ -341,9 +538,9 @@ mod tests {
                 }
             }
             a.push_map(&map);
-            assert!(a.pull(Timestamp::ZERO).is_none(), "no map without its sound");
+            assert!(a.pull(Timestamp::ZERO, &still).is_none(), "no map without its sound");
             a.push_sound(&unit(t));
-            assert!(a.pull(Timestamp::ZERO).is_some());
+            assert!(a.pull(Timestamp::ZERO, &still).is_some());
         }
         (a.logits.clone(), a.peaks)
     }

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrackState {
-    /// Seen, but not often enough to be told from chance.
+    /// Heard, but not long enough to be told from chance.
     Tentative,
-    /// Seen again and again at its place.
+    /// There: heard at its place and, if it has fallen silent since, still to be seen.
     Confirmed,
-    /// Known, but not heard from for a while; takes its id up again when it is.
+    /// Known, but not to be seen, or hardly ever heard and silent for a while; takes its id up again when it is.
     Lost,
 }
 

@@ -87,6 +87,63 @@ impl OffsetEstimator {
     }
 }
 
+/// Slots of an object's voice over which its own curve is averaged at most: eight seconds.
+const OWN_SLOTS: f32 = 200.0;
+/// How much of what is expected of anything in the picture stays with an object, whatever was heard of it.
+const DOUBT: f32 = 0.1;
+
+/// What is known of one object's own offset: pictures put together, relayed or dubbed have one each.
+///
+/// A posterior over the shifts: the picture's prior, and the object's own mean score at each shift while it seemed to
+/// speak, which counts for as many seconds as were heard, up to a limit. Some doubt remains, so that it can change.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetBelief {
+    curve: [f32; OFFSETS],
+    /// Slots heard, weighted by the probability that it was this object.
+    heard: f32,
+    log_p: [f32; OFFSETS],
+}
+
+impl OffsetBelief {
+    /// As of anything in the picture.
+    #[must_use]
+    pub fn new(log_prior: &[f32; OFFSETS]) -> Self {
+        Self { curve: [0.0; OFFSETS], heard: 0.0, log_p: *log_prior }
+    }
+
+    /// Takes in the object's mean scores of a slot in which it made the sound with this probability. A second counts for
+    /// `weight` (in natural units of log-likelihood per score), `most_s` seconds at most.
+    pub fn update(
+        &mut self,
+        curve: &[f32; OFFSETS],
+        probability: f32,
+        log_prior: &[f32; OFFSETS],
+        weight: f32,
+        most_s: f32,
+    ) {
+        self.heard += probability;
+        let gain = probability / self.heard.clamp(f32::MIN_POSITIVE, OWN_SLOTS);
+        for (mean, c) in self.curve.iter_mut().zip(curve) {
+            *mean += gain * (c - *mean);
+        }
+        let seconds = (self.heard * SLOT.as_s_f64() as f32).min(most_s);
+        for ((p, c), prior) in self.log_p.iter_mut().zip(&self.curve).zip(log_prior) {
+            *p = prior + weight * seconds * c;
+        }
+        let top = self.log_p.iter().copied().fold(f32::MIN, f32::max);
+        let sum: f32 = self.log_p.iter().map(|p| (p - top).exp()).sum();
+        for (p, prior) in self.log_p.iter_mut().zip(log_prior) {
+            *p = ((1.0 - DOUBT) * (*p - top).exp() / sum + DOUBT * prior.exp()).ln();
+        }
+    }
+
+    /// ln p(δ), −600…+600 ms in steps of a slot.
+    #[must_use]
+    pub fn log_p(&self) -> &[f32; OFFSETS] {
+        &self.log_p
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +174,27 @@ mod tests {
         let got = e.pull().unwrap();
         assert!((got.offset.as_ms_f64() - (3.25 * 40.0 - 20.0)).abs() < 1.0, "{:?}", got.offset);
         assert!(got.confidence > 0.99);
+    }
+
+    #[test]
+    fn an_object_s_own_offset_is_learnt_from_its_voice_and_can_change() {
+        let prior = [-(OFFSETS as f32).ln(); OFFSETS];
+        let mut b = OffsetBelief::new(&prior);
+        let curve = |at: usize| std::array::from_fn(|j| if j == at { 0.2 } else { 0.1 });
+        let best = |b: &OffsetBelief| (0..OFFSETS).max_by(|&i, &j| b.log_p[i].total_cmp(&b.log_p[j])).unwrap();
+        for _ in 0..100 {
+            b.update(&curve(3), 0.0, &prior, 40.0, 4.0);
+        }
+        assert!(b.log_p.iter().zip(&prior).all(|(p, q)| (p - q).abs() < 1e-4), "silence says nothing");
+        for _ in 0..100 {
+            b.update(&curve(18), 0.9, &prior, 40.0, 4.0);
+        }
+        assert_eq!(best(&b), 18);
+        assert!((b.log_p.iter().map(|p| p.exp()).sum::<f32>() - 1.0).abs() < 1e-3 && b.log_p[18].exp() > 0.8);
+        for _ in 0..600 {
+            b.update(&curve(9), 0.9, &prior, 40.0, 4.0);
+        }
+        assert_eq!(best(&b), 9);
     }
 
     #[test]

@@ -163,6 +163,18 @@ impl VideoEmbedder {
         self.moved
     }
 
+    /// The last picture pushed as the network sees it, packed `[height, width]`.
+    #[must_use]
+    pub fn picture(&self) -> &[u8] {
+        &self.ring[(self.next + self.ring.len() - 1) % self.ring.len()]
+    }
+
+    /// Width and height of the network's picture.
+    #[must_use]
+    pub fn net_size(&self) -> (usize, usize) {
+        (self.width, self.ring[0].len().div_euclid(self.width))
+    }
+
     /// The map `[dim, rows, cols]` for the picture `latency` before the last one pushed.
     pub fn pull(&mut self) -> Option<&[f32]> {
         std::mem::take(&mut self.ready).then_some(&self.output[..])

@@ -226,8 +226,9 @@ impl Flow {
         (self.pictures == 2 && self.config.check).then(|| self.as_field(&self.field_back))
     }
 
-    /// Which pixels of the picture before the last come back to where they were, `[height, width]`, with
-    /// [`FlowConfig::check`]: not those that are covered, leave the picture, or were matched wrongly.
+    /// Which pixels of the last picture come from where the field back says, `[height, width]`, with
+    /// [`FlowConfig::check`]: the field there leads from that place to them. Not those that were uncovered, came into the
+    /// picture, or were matched wrongly.
     #[must_use]
     pub fn validity(&self) -> Option<&[bool]> {
         (self.pictures == 2 && self.config.check).then_some(&self.valid)
@@ -266,18 +267,19 @@ impl Flow {
         }
     }
 
-    /// Forward-backward consistency, on the finest level used.
+    /// Forward-backward consistency of the last picture's pixels, on the finest level used (Sundaram, Brox, Keutzer
+    /// 2010, eq. 5).
     fn compare(&mut self) {
         let (w, h) = (halved(self.width, self.finest), halved(self.height, self.finest));
         let tolerance = self.config.tolerance_px / (1_usize << self.finest) as f32;
         for y in 0..h {
             for x in 0..w {
-                let (u, v) = (self.there[0][y * w + x], self.there[1][y * w + x]);
-                let (tx, ty) = (x as f32 + u, y as f32 + v);
-                let inside = tx >= -0.5 && ty >= -0.5 && tx <= w as f32 - 0.5 && ty <= h as f32 - 0.5;
-                let [bu, bv] = self.back.each_ref().map(|plane| sample(plane, w, h, tx, ty));
-                let apart = (u + bu).powi(2) + (v + bv).powi(2);
-                let valid = inside && apart <= tolerance * tolerance + 0.01 * (u * u + v * v + bu * bu + bv * bv);
+                let (u, v) = (self.back[0][y * w + x], self.back[1][y * w + x]);
+                let (fx, fy) = (x as f32 + u, y as f32 + v);
+                let inside = fx >= -0.5 && fy >= -0.5 && fx <= w as f32 - 0.5 && fy <= h as f32 - 0.5;
+                let [fu, fv] = self.there.each_ref().map(|plane| sample(plane, w, h, fx, fy));
+                let apart = (u + fu).powi(2) + (v + fv).powi(2);
+                let valid = inside && apart <= tolerance * tolerance + 0.01 * (u * u + v * v + fu * fu + fv * fv);
                 let (x0, y0) = (x << self.finest, y << self.finest);
                 let x1 = ((x + 1) << self.finest).min(self.width);
                 for row in y0..((y + 1) << self.finest).min(self.height) {
@@ -456,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_covered_is_not_valid() {
+    fn what_is_uncovered_is_not_valid() {
         // A square of another texture moves 10 px to the right over a background that stands still.
         let square = |left: f32| {
             move |x: f32, y: f32| {
@@ -470,9 +472,9 @@ mod tests {
             let n = x.len() * y.len();
             y.flat_map(|y| x.clone().map(move |x| valid[y * W + x])).filter(|v| *v).count() as f32 / n as f32
         };
-        // The background right of the square is covered; the square and the far background are not.
-        let (covered, moved, still) = (share(121..129, 50..90), share(70..110, 50..90), share(150..195, 5..130));
-        assert!(covered < 0.3 && moved > 0.95 && still > 0.95, "{covered} {moved} {still}");
+        // The background left of the square is uncovered; the square and the far background are not.
+        let (uncovered, moved, still) = (share(61..69, 50..90), share(80..120, 50..90), share(150..195, 5..130));
+        assert!(uncovered < 0.3 && moved > 0.95 && still > 0.95, "{uncovered} {moved} {still}");
         let back = flow.field_back().unwrap();
         assert!((back.dx[70 * W + 100] + 10.0).abs() < 0.2, "{}", back.dx[70 * W + 100]);
     }

@@ -108,6 +108,18 @@ impl MapGeometry {
         PxPoint { x: (c.x + 0.5) * self.cell_w(), y: (c.y + 0.5) * self.cell_h() }
     }
 
+    /// The cells around a point of the map: a square of three, or what of it lies in the picture.
+    pub fn around(&self, place: CellPoint) -> impl Iterator<Item = usize> + use<> {
+        let (cols, rows) = (self.cols, self.rows);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the map")]
+        let span = move |at: f32, n: usize| {
+            let last = (n - 1) as f32;
+            let [low, high] = [at - 1.0, at + 1.0].map(|v| v.round().clamp(0.0, last) as usize);
+            low..=high
+        };
+        span(place.y, rows).flat_map(move |y| span(place.x, cols).map(move |x| y * cols + x))
+    }
+
     /// The point of the map over a source pixel.
     #[must_use]
     pub fn to_cell(&self, p: PxPoint) -> CellPoint {

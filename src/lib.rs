@@ -8,7 +8,7 @@
 //! | [`frame`], [`audio`] | [`audio::AudioRing`] | pictures with time; sound laid on one sample grid |
 //! | [`align`] | [`align::Aligner`] | frames of any rate, sound in any chunks → one [`align::AvWindow`] per 40 ms slot |
 //! | [`reduce`], [`mel`] | [`reduce::Reducer`], [`mel::LogMel`] | luma → the network's picture; sound → log-mel |
-//! | [`flow`] | [`flow::Flow`] | two grey pictures → where every pixel went; not in the session yet |
+//! | [`flow`], [`motion`] | [`flow::Flow`], [`motion::MotionEstimator`] | two grey pictures → where every pixel went; how the cells of a map moved, and cuts |
 //! | [`net`] | – | the traits that backends implement; engine manifests |
 //! | [`embed`] | [`embed::VideoEmbedder`], [`embed::AudioEmbedder`] | slots → a map of unit vectors; a unit vector |
 //! | [`attention`] | [`attention::Attention`] | both → log-odds of agreement at every place, over ±600 ms of offset |
@@ -58,6 +58,7 @@
 
 pub mod align;
 pub mod asd;
+pub mod assign;
 pub mod attention;
 pub mod audio;
 pub mod av_object;
@@ -68,6 +69,7 @@ pub mod flow;
 pub mod frame;
 pub mod geometry;
 pub mod mel;
+pub mod motion;
 pub mod net;
 pub mod overlay;
 pub mod peaks;

@@ -2,12 +2,12 @@
 //!
 //! A peak is a cell that no neighbour exceeds, refined below the cell by a parabola through its neighbours; of two
 //! peaks nearer than the radius the weaker goes (greedy NMS, as in the reference system, but with a radius in source
-//! pixels and Euclidean distance). The extent is the connected region around the peak where the logit stays above
-//! half of the peak's.
+//! pixels and Euclidean distance). The extent is the connected region around the peak whose log-odds are little lower
+//! and which moves as the peak does.
 
 #![expect(clippy::cast_precision_loss, reason = "cell indices")]
 
-use crate::attention::AttentionMap;
+use crate::attention::Attended;
 use crate::geometry::{CellPoint, MapGeometry, PxPoint, PxRect};
 use crate::time::{TimeDelta, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ pub const MAX_PEAKS: usize = 16;
 
 /// Log-odds below the peak at which the region around it ends.
 const FALL: f32 = 1.5;
+/// Difference of motion, cells a slot, at which the region around a peak ends.
+const APART: f32 = 0.15;
 
 /// Parameters of the peak stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,7 +77,8 @@ impl PeakPicker {
     }
 
     /// Finds the peaks of a map.
-    pub fn push(&mut self, map: &AttentionMap<'_>) {
+    pub fn push(&mut self, attended: &Attended<'_>) {
+        let map = &attended.map;
         let g = map.geometry;
         self.found.clear();
         self.kept.clear();
@@ -95,17 +98,18 @@ impl PeakPicker {
         for i in 0..self.found.len() {
             let peak = self.found[i];
             if self.kept.len() < MAX_PEAKS && self.kept.iter().all(|k| k.px.distance(peak.px) >= radius) {
-                let extent = self.extent(map, peak);
+                let extent = self.extent(attended, peak);
                 self.kept.push(Peak { extent, ..peak });
             }
         }
         self.ready = true;
     }
 
-    /// The bounding box of the connected cells around `peak` whose logit is at most [`FALL`] lower, and which are no
-    /// further away than another peak would be.
+    /// The bounding box of the connected cells around `peak` whose logit is at most [`FALL`] lower, which move with it, and
+    /// are no further away than another peak would be.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a peak lies on its map")]
-    fn extent(&mut self, map: &AttentionMap<'_>, peak: Peak) -> PxRect {
+    fn extent(&mut self, attended: &Attended<'_>, peak: Peak) -> PxRect {
+        let (map, m) = (&attended.map, attended.motion);
         let g = map.geometry;
         let (px, py) = (peak.cell.x.round().max(0.0) as usize, peak.cell.y.round().max(0.0) as usize);
         let (px, py) = (px.min(g.cols - 1), py.min(g.rows - 1));
@@ -115,6 +119,8 @@ impl PeakPicker {
             let (dx, dy) = (x.abs_diff(px) as f32 * g.cell_w(), y.abs_diff(py) as f32 * g.cell_h());
             dx.hypot(dy) <= reach
         };
+        let own = py * g.cols + px;
+        let coherent = |j: usize| (m.dx[j] - m.dx[own]).hypot(m.dy[j] - m.dy[own]) < APART;
         self.visited.fill(false);
         self.stack.clear();
         self.stack.push(py * g.cols + px);
@@ -124,7 +130,7 @@ impl PeakPicker {
             (x0, x1, y0, y1) = (x0.min(x), x1.max(x), y0.min(y), y1.max(y));
             let mut visit = |j: usize| {
                 let (x, y) = (j % g.cols, j.div_euclid(g.cols));
-                if !self.visited[j] && map.logits[j] >= peak.logit - FALL && near(x, y) {
+                if !self.visited[j] && map.logits[j] >= peak.logit - FALL && near(x, y) && coherent(j) {
                     self.visited[j] = true;
                     self.stack.push(j);
                 }
@@ -195,12 +201,16 @@ fn refine(logits: &[f32], g: MapGeometry, x: usize, y: usize) -> CellPoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attention::{AttentionMap, Scores};
+    use crate::motion::CellMotion;
 
     const G: MapGeometry = MapGeometry { cols: 20, rows: 10, width: 2000, height: 1000 };
 
     fn peaks(logits: &[f32]) -> Vec<Peak> {
         let mut p = PeakPicker::new(&PeakConfig { min_logit: 0.5, radius_share: 0.3 }, G.cells());
-        p.push(&AttentionMap { start: Timestamp::ZERO, logits, geometry: G });
+        let (scores, motion) = (Scores::none(G.cells()), CellMotion::still(G.cols, G.rows));
+        let map = AttentionMap { start: Timestamp::ZERO, logits, geometry: G };
+        p.push(&Attended { map, scores: &scores, motion: &motion });
         p.pull().unwrap().to_vec()
     }
 

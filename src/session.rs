@@ -1,9 +1,9 @@
 //! The session: the one loop that calls the stages, in the order a frame meets them.
 //!
 //! ```text
-//! push_frame ─┐                ┌─ VideoEmbedder ─┐
-//!             ├─ Aligner ── slot                  ├─ Attention ─ PeakPicker ─ Tracker ─ SpeakingDecider ─▶ pull
-//! push_audio ─┘                └─ AudioEmbedder ─┘        └─ OffsetEstimator
+//! push_frame ─┐                ┌─ VideoEmbedder ─┬─ Attention ─ PeakPicker ─ Tracker ─ SpeakingDecider ─▶ pull
+//!             ├─ Aligner ── slot ─ MotionEstimator ┤       └─ OffsetEstimator
+//! push_audio ─┘                └─ AudioEmbedder ──┘
 //!                                 VoiceActivity
 //! ```
 //!
@@ -18,6 +18,7 @@ use crate::av_offset::{AvOffset, OffsetEstimator};
 use crate::embed::{AudioEmbedder, VideoEmbedder};
 use crate::frame::{Frame, Luma};
 use crate::geometry::MapGeometry;
+use crate::motion::{CellMotion, MotionConfig, MotionEstimator};
 use crate::net::{Backend, Engine, NetError};
 use crate::peaks::{PeakConfig, PeakPicker};
 use crate::time::{SLOT, TimeDelta, Timestamp};
@@ -26,6 +27,8 @@ use crate::voice::{VoiceActivity, VoiceConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+/// Slots that may wait for their sound vector: the networks' latencies, generously.
+const MOST_WAITING: usize = 64;
 /// So many failed slots in a row end the session: the engine is broken, not the window.
 const FAILURES_IN_A_ROW: u32 = 25;
 /// From this confidence on, the attention follows the measured offset.
@@ -38,6 +41,8 @@ pub struct SessionConfig {
     /// Height of the network's picture, pixels; the engine's own where not given. Larger finds smaller faces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net_height: Option<usize>,
+    /// Motion of the picture, and cuts.
+    pub motion: MotionConfig,
     /// Attention.
     pub attention: AttentionConfig,
     /// Peaks.
@@ -58,11 +63,19 @@ impl SessionConfig {
     pub fn validate(&self) -> Result<(), String> {
         let unit = 0.0..=1.0;
         let checks = [
+            ("motion.valid_share", self.motion.valid_share, unit.clone()),
+            ("motion.cut_valid_share", self.motion.cut_valid_share, unit.clone()),
+            ("motion.cut_correlation", self.motion.cut_correlation, -1.0..=1.0),
             ("attention.memory_ms", self.attention.memory_ms, 40.0..=20_000.0),
             ("attention.own_share", self.attention.own_share, unit.clone()),
             ("peaks.min_logit", self.peaks.min_logit, -20.0..=20.0),
             ("peaks.radius_share", self.peaks.radius_share, unit.clone()),
             ("tracker.reach_share", self.tracker.reach_share, unit.clone()),
+            ("tracker.apart_share", self.tracker.apart_share, unit.clone()),
+            ("tracker.begin_logit", self.tracker.begin_logit, -20.0..=20.0),
+            ("tracker.likeness", self.tracker.likeness, -1.0..=1.0),
+            ("tracker.own_offset", self.tracker.own_offset, 0.0..=10.0),
+            ("tracker.own_offset_s", self.tracker.own_offset_s, 0.0..=8.0),
             ("tracker.smoothing", self.tracker.smoothing, unit.clone()),
             ("tracker.move_logit", self.tracker.move_logit, -20.0..=20.0),
             ("voice.min_dbfs", self.voice.min_dbfs, -120.0..=0.0),
@@ -89,6 +102,8 @@ impl SessionConfig {
         let times = [
             ("tracker.confirm_ms", self.tracker.confirm_ms),
             ("tracker.lost_after_ms", self.tracker.lost_after_ms),
+            ("tracker.proven_ms", self.tracker.proven_ms),
+            ("tracker.hidden_after_ms", self.tracker.hidden_after_ms),
             ("tracker.forget_after_ms", self.tracker.forget_after_ms),
             ("voice.hold_ms", self.voice.hold_ms),
             ("speaking.on_ms", self.speaking.on_ms),
@@ -160,6 +175,10 @@ struct Slot {
 #[derive(Debug)]
 struct Stages {
     video: VideoEmbedder,
+    motion: MotionEstimator,
+    /// How the cells moved to each slot that waits, a ring; `first_motion` is the first's.
+    motions: Vec<CellMotion>,
+    first_motion: usize,
     audio: AudioEmbedder,
     voice: VoiceActivity,
     attention: Attention,
@@ -201,16 +220,20 @@ impl<P: Luma> Session<P> {
         let video = VideoEmbedder::new(engine, backend, size, source.pixel_aspect, config.net_height)?;
         let audio = AudioEmbedder::new(engine, backend)?;
         let geometry = video.geometry();
+        let (width, height) = video.net_size();
         Ok(Self {
             aligner: Aligner::new(max_lead),
             stages: Stages {
-                attention: Attention::new(&config.attention, &m.score, geometry, m.dim),
+                attention: Attention::new(&config.attention, &m.score, geometry, m.dim, m.video.slots.div_euclid(2)),
+                motion: MotionEstimator::new(&config.motion, width, height, m.video.stride),
+                motions: vec![CellMotion::still(geometry.cols, geometry.rows); MOST_WAITING],
+                first_motion: 0,
                 peaks: PeakPicker::new(&config.peaks, geometry.cells()),
                 tracker: Tracker::new(&config.tracker),
                 decider: SpeakingDecider::new(&config.speaking),
                 offset: OffsetEstimator::new(&m.score),
                 voice: VoiceActivity::new(&config.voice),
-                waiting: VecDeque::with_capacity(64),
+                waiting: VecDeque::with_capacity(MOST_WAITING),
                 empty_map: vec![0.0; m.dim * geometry.cells()],
                 empty_sound: vec![0.0; m.dim],
                 video,
@@ -318,9 +341,19 @@ impl Stages {
         let video = self.video.push(window.picture);
         self.voice.push(window.samples);
         let voiced = self.voice.pull().unwrap_or(false) && !window.sound_lost;
+        self.note_motion();
         self.waiting.push_back(Slot { start: window.start, voiced, moved: self.video.moved() });
         let audio = self.audio.push(window.samples);
         self.hand_on(video, audio)
+    }
+
+    /// Keeps how the cells moved to the slot that comes to wait next.
+    fn note_motion(&mut self) {
+        // The picture is the network's own, of its own size: it is taken.
+        if self.motion.push(self.video.picture(), self.video.moved()).is_ok() {
+            let at = (self.first_motion + self.waiting.len()) % MOST_WAITING;
+            self.motions[at].copy_from(self.motion.pull());
+        }
     }
 
     /// After the end of the stream: the last picture stays and the sound is silence, until every slot has its answer.
@@ -368,7 +401,8 @@ impl Stages {
 
     fn finish_slot(&mut self) -> Option<Report<'_>> {
         let slot = self.waiting.pop_front()?;
-        self.attention.advance()?;
+        self.attention.advance(&self.motions[self.first_motion])?;
+        self.first_motion = (self.first_motion + 1) % MOST_WAITING;
         if slot.voiced {
             self.offset.push(self.attention.offset_curve());
         }
@@ -378,12 +412,12 @@ impl Stages {
         {
             self.attention.set_offset(o.offset);
         }
-        let map = self.attention.map(slot.start);
-        self.peaks.push(&map);
-        self.tracker.push(self.peaks.pull()?, &map);
+        let attended = self.attention.map(slot.start);
+        self.peaks.push(&attended);
+        self.tracker.push(self.peaks.pull()?, &attended, slot.voiced);
         self.decider.push(self.tracker.pull()?, slot.voiced, slot.moved);
         let (speakers, voice) = self.decider.pull()?;
-        Some(Report { start: slot.start, speakers, voice, offset, map })
+        Some(Report { start: slot.start, speakers, voice, offset, map: attended.map })
     }
 
     fn latency(&self) -> TimeDelta {
@@ -392,6 +426,8 @@ impl Stages {
 
     fn reset(&mut self) {
         self.video.reset();
+        self.motion.reset();
+        self.first_motion = 0;
         self.audio.reset();
         self.voice.reset();
         self.attention.reset();

@@ -1,27 +1,42 @@
 //! Tracking: peaks of successive slots become [`AvObject`]s with stable ids.
 //!
-//! A nearest-neighbour tracker: the nearest pairs of peak and object belong together, as far as they are within reach;
-//! peaks left over begin new objects. Objects wait in one state machine:
+//! Every object is carried along by the flow
+//! ([`follow`](crate::motion::CellMotion::follow)); then peaks and objects are assigned to each other so
+//! that all of them together fit best (Hungarian), within reach. Peaks left over begin new objects, unless an object is at
+//! their place already.
 //!
 //! ```text
-//!            confirm_ms of peaks                lost_after_ms without a peak
-//! Tentative ────────────────────▶ Confirmed ───────────────────────────────▶ Lost ── forget_after_ms ──▶ gone
-//!     │ no peak for a while                ◀──────────────────────────────────┘
-//!     ▼                                              a peak at its place
-//!    gone
+//!             confirm_ms of peaks                 out of sight, or a cut; or silent for
+//!            (same look as a lost one:            lost_after_ms and heard for less than
+//!             that one is found again)            proven_ms in all
+//!  Tentative ────────────────────────▶ Confirmed ──────────────────────────────────────▶ Lost ── forget_after_ms ──▶ gone
+//!      │ lost_after_ms                      ▲                                               │
+//!      ▼ without a peak                     └───────────────────────────────────────────────┘
+//!     gone                                    a peak at its place in the same shot; after a
+//!                                             cut, one that also looks as it did
 //! ```
 //!
-//! An object that falls silent has no peak and stays where it was last heard: nothing carries it along yet.
+//! So people who stop talking stay, as long as they are to be seen. What an object looks like is kept as a coarse patch of
+//! the picture around it ([`Patch`]).
+//!
+//! An object's attention logit is read at its place for *its own* offset ([`OffsetBelief`]).
 
-use crate::attention::AttentionMap;
+use crate::assign::Assigner;
+use crate::attention::Attended;
 use crate::av_object::{AvObject, TrackState};
-use crate::geometry::{PxPoint, PxRect};
+use crate::av_offset::OffsetBelief;
+use crate::geometry::{CellPoint, PxRect};
+use crate::motion::Patch;
 use crate::peaks::{MAX_PEAKS, Peak};
 use crate::time::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 /// Objects kept at most; the longest unheard goes first.
 pub const MAX_OBJECTS: usize = 16;
+/// What a peak costs that continues no object; one that does costs the square of its distance over the reach, 0…1.
+const ALONE: f32 = 1.5;
+/// Share of the present look in what an object is remembered by, a slot.
+const LOOK_GAIN: f32 = 0.05;
 
 /// Parameters of the tracker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,27 +44,49 @@ pub const MAX_OBJECTS: usize = 16;
 pub struct TrackerConfig {
     /// A peak continues an object no further away than this share of the picture's height.
     pub reach_share: f32,
+    /// A peak begins no object nearer to another than this share of the picture's height.
+    pub apart_share: f32,
+    /// Lowest attention logit of a peak that begins an object.
+    pub begin_logit: f32,
     /// An object is confirmed after peaks of this much time, ms.
     pub confirm_ms: i64,
-    /// Time without a peak after which a confirmed object is lost, ms (a tentative one is gone).
+    /// Time without a peak after which a tentative object is gone and one that was hardly ever heard is lost, ms.
     pub lost_after_ms: i64,
-    /// Time without a peak after which a lost object's id is given up, ms.
+    /// An object that was heard for this long in all stays in silence, while it is to be seen, ms.
+    pub proven_ms: i64,
+    /// Time out of sight after which an object is lost, ms.
+    pub hidden_after_ms: i64,
+    /// Time after which a lost object's id is given up, ms.
     pub forget_after_ms: i64,
     /// A peak of at least this attention logit moves the object that it continues; a weaker one only keeps it.
     pub move_logit: f32,
     /// Share of a new peak in an object's place and size, 0…1.
     pub smoothing: f32,
+    /// How much a place must look like a lost object, to be it after a cut: correlation, −1…1.
+    pub likeness: f32,
+    /// How much an object's own past says of its offset: log-likelihood of a second, relative to the engine's scale; 0:
+    /// nothing, every object has the picture's offset.
+    pub own_offset: f32,
+    /// For how many seconds an object's own past counts at most.
+    pub own_offset_s: f32,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
             reach_share: 0.3,
+            apart_share: 0.2,
+            begin_logit: -0.5,
             confirm_ms: 200,
             lost_after_ms: 800,
+            proven_ms: 1_000,
+            hidden_after_ms: 600,
             forget_after_ms: 60_000,
-            smoothing: 0.2,
             move_logit: 0.0,
+            smoothing: 0.2,
+            likeness: 0.7,
+            own_offset: 0.5,
+            own_offset_s: 4.0,
         }
     }
 }
@@ -57,8 +94,18 @@ impl Default for TrackerConfig {
 #[derive(Clone, Copy, Debug)]
 struct Track {
     object: AvObject,
+    /// Slots with a peak.
     hits: usize,
-    taken: bool,
+    /// Slots with a peak strong enough to move it.
+    heard: usize,
+    /// Slots out of sight.
+    hidden: usize,
+    /// The shot in which it was last seen.
+    shot: u32,
+    look: Patch,
+    belief: OffsetBelief,
+    /// The peak of this slot that continues it.
+    peak: Option<CellPoint>,
 }
 
 /// The tracking stage: push the peaks of a slot and its map, pull the objects.
@@ -66,10 +113,12 @@ struct Track {
 pub struct Tracker {
     config: TrackerConfig,
     confirm_slots: usize,
+    proven_slots: usize,
+    hidden_slots: usize,
     tracks: Vec<Track>,
     objects: Vec<AvObject>,
-    /// Peaks of this slot that no track has taken yet.
-    left: Vec<Peak>,
+    assigner: Assigner,
+    shot: u32,
     next_id: u32,
     ready: bool,
 }
@@ -78,88 +127,111 @@ impl Tracker {
     /// With these parameters.
     #[must_use]
     pub fn new(config: &TrackerConfig) -> Self {
+        let slots = |ms| TimeDelta::from_ms(ms).slots_ceil().max(1);
         Self {
             config: config.clone(),
-            confirm_slots: TimeDelta::from_ms(config.confirm_ms).slots_ceil().max(1),
+            confirm_slots: slots(config.confirm_ms),
+            proven_slots: slots(config.proven_ms),
+            hidden_slots: slots(config.hidden_after_ms),
             tracks: Vec::with_capacity(MAX_OBJECTS + 1),
             objects: Vec::with_capacity(MAX_OBJECTS + 1),
-            left: Vec::with_capacity(MAX_PEAKS),
+            assigner: Assigner::new(MAX_PEAKS, MAX_OBJECTS + 1),
+            shot: 0,
             next_id: 1,
             ready: false,
         }
     }
 
-    /// Takes the peaks of the next slot, strongest first.
+    /// Takes the peaks of the next slot, strongest first; `voiced`: whether a voice is heard in it.
     #[expect(clippy::cast_precision_loss, reason = "picture heights")]
-    pub fn push(&mut self, peaks: &[Peak], map: &AttentionMap<'_>) {
-        let now = map.start;
-        let reach = self.config.reach_share * map.geometry.height as f32;
+    pub fn push(&mut self, peaks: &[Peak], seen: &Attended<'_>, voiced: bool) {
+        let height = seen.map.geometry.height as f32;
+        self.shot += u32::from(seen.motion.cut);
         for track in &mut self.tracks {
-            track.taken = false;
-            track.object.logit = logit_at(map, track.object.rect.centre);
+            track.peak = None;
+            track.carry(seen, self.shot);
         }
-        // The nearest pair first, whatever its strength: a stronger peak beside a face must not take its id.
-        self.left.clear();
-        self.left.extend_from_slice(peaks);
-        while let Some((p, t)) = self.nearest_pair(reach) {
-            let peak = self.left.swap_remove(p);
-            self.continue_track(t, &peak);
+        self.assign(peaks, seen, self.config.reach_share * height);
+        for track in &mut self.tracks {
+            track.read(seen, voiced, &self.config);
         }
-        for p in 0..self.left.len() {
-            let peak = self.left[p];
-            self.begin(&peak);
-        }
-        let lost = TimeDelta::from_ms(self.config.lost_after_ms);
-        let forget = TimeDelta::from_ms(self.config.forget_after_ms);
-        self.tracks.retain_mut(|t| {
-            let age = now - t.object.last_peak;
-            if age > lost && t.object.state == TrackState::Confirmed {
-                t.object.state = TrackState::Lost;
-            }
-            age <= if t.object.state == TrackState::Tentative { lost } else { forget }
-        });
+        self.recognise(self.config.reach_share * height);
+        self.age(seen);
         self.objects.clear();
         self.objects.extend(self.tracks.iter().map(|t| t.object));
         self.ready = true;
     }
 
-    /// The peak and the track, both still free, that are nearest to each other and within reach.
-    fn nearest_pair(&self, reach: f32) -> Option<(usize, usize)> {
-        let mut best = None;
-        let mut least = reach;
-        for (p, peak) in self.left.iter().enumerate() {
-            for (t, track) in self.tracks.iter().enumerate().filter(|(_, t)| !t.taken) {
-                let distance = track.object.rect.centre.distance(peak.px);
-                if distance <= least {
-                    least = distance;
-                    best = Some((p, t));
-                }
+    /// Peaks continue objects, and begin new ones.
+    #[expect(clippy::cast_precision_loss, reason = "picture heights")]
+    fn assign(&mut self, peaks: &[Peak], seen: &Attended<'_>, reach: f32) {
+        let (tracks, shot) = (&self.tracks, self.shot);
+        let answer = self.assigner.solve(peaks.len(), tracks.len(), ALONE, |p, t| {
+            let near = tracks[t].object.rect.centre.distance(peaks[p].px) / reach;
+            if near <= 1.0 && tracks[t].shot == shot { near * near } else { f32::MAX }
+        });
+        let mut left = [false; MAX_PEAKS];
+        for ((peak, to), left) in peaks.iter().zip(answer).zip(&mut left) {
+            match *to {
+                Some(t) => self.tracks[t].hear(peak, &self.config, self.confirm_slots),
+                None => *left = peak.logit >= self.config.begin_logit,
             }
         }
-        best
-    }
-
-    fn continue_track(&mut self, index: usize, peak: &Peak) {
-        let track = &mut self.tracks[index];
-        // A weak peak keeps an object, a strong one moves it: chance agreement beside a silent face is not to drag it off.
-        if peak.logit >= self.config.move_logit {
-            let k = self.config.smoothing;
-            let rect = &mut track.object.rect;
-            rect.centre.x += k * (peak.px.x - rect.centre.x);
-            rect.centre.y += k * (peak.px.y - rect.centre.y);
-            rect.w += k * (peak.extent.w - rect.w);
-            rect.h += k * (peak.extent.h - rect.h);
-        }
-        track.object.logit = peak.logit;
-        track.object.last_peak = peak.start;
-        track.hits += 1;
-        track.taken = true;
-        if track.hits >= self.confirm_slots || track.object.state == TrackState::Lost {
-            track.object.state = TrackState::Confirmed;
+        let apart = self.config.apart_share * seen.map.geometry.height as f32;
+        for (peak, _) in peaks.iter().zip(left).filter(|(_, left)| *left) {
+            let here = |t: &Track| t.shot == self.shot && t.object.rect.centre.distance(peak.px) < apart;
+            if !self.tracks.iter().any(here) {
+                self.begin(peak, seen);
+            }
         }
     }
 
-    fn begin(&mut self, peak: &Peak) {
+    /// A new object that looks like one lost before a cut is that one.
+    fn recognise(&mut self, reach: f32) {
+        for new in 0..self.tracks.len() {
+            let track = self.tracks[new];
+            if track.object.state != TrackState::Confirmed || track.hits != self.confirm_slots {
+                continue;
+            }
+            let like = |old: &Track| {
+                let near = old.object.rect.centre.distance(track.object.rect.centre) <= reach;
+                (near && old.shot < self.shot).then(|| old.look.likeness(&track.look))
+            };
+            let best = (0..self.tracks.len())
+                .filter_map(|i| like(&self.tracks[i]).map(|l| (i, l)))
+                .filter(|(_, l)| *l >= self.config.likeness)
+                .max_by(|a, b| a.1.total_cmp(&b.1));
+            if let Some((old, _)) = best {
+                let known = self.tracks[old];
+                let object = AvObject { id: known.object.id, ..track.object };
+                self.tracks[new] = Track { object, heard: known.heard, belief: known.belief, ..track };
+                self.tracks.remove(old);
+                return;
+            }
+        }
+    }
+
+    /// Who is out of sight is lost; who has been lost for long is gone.
+    fn age(&mut self, seen: &Attended<'_>) {
+        let lost = TimeDelta::from_ms(self.config.lost_after_ms);
+        let forget = TimeDelta::from_ms(self.config.forget_after_ms);
+        let (shot, proven, hidden) = (self.shot, self.proven_slots, self.hidden_slots);
+        self.tracks.retain_mut(|t| {
+            let silent = seen.map.start - t.object.last_peak;
+            let unseen = t.shot != shot || t.hidden >= hidden;
+            let fades = unseen || (silent > lost && t.heard < proven);
+            if fades && t.object.state == TrackState::Confirmed {
+                t.object.state = TrackState::Lost;
+            }
+            match t.object.state {
+                TrackState::Tentative => silent <= lost && !unseen,
+                TrackState::Confirmed => true,
+                TrackState::Lost => silent <= forget,
+            }
+        });
+    }
+
+    fn begin(&mut self, peak: &Peak, seen: &Attended<'_>) {
         if self.tracks.len() >= MAX_OBJECTS {
             // Tentative before lost before confirmed, and the longest unheard of those.
             let weakest = (0..self.tracks.len()).min_by_key(|&i| {
@@ -179,10 +251,19 @@ impl Tracker {
         let state = if self.confirm_slots <= 1 { TrackState::Confirmed } else { TrackState::Tentative };
         let object = AvObject { id: self.next_id, rect, logit: peak.logit, state, last_peak: peak.start };
         self.next_id += 1;
-        self.tracks.push(Track { object, hits: 1, taken: true });
+        self.tracks.push(Track {
+            object,
+            hits: 1,
+            heard: 0,
+            hidden: 0,
+            shot: self.shot,
+            look: seen.motion.patch(seen.map.geometry.to_cell(peak.px)),
+            belief: OffsetBelief::new(seen.scores.log_prior()),
+            peak: Some(peak.cell),
+        });
     }
 
-    /// The objects after the last slot pushed, in the order of their ids.
+    /// The objects after the last slot pushed, in the order of their ids but for those found again.
     pub fn pull(&mut self) -> Option<&[AvObject]> {
         std::mem::take(&mut self.ready).then_some(&self.objects[..])
     }
@@ -218,35 +299,78 @@ impl Tracker {
     }
 }
 
-/// The highest logit in the 3×3 cells around a place.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "cells of a map"
-)]
-fn logit_at(map: &AttentionMap<'_>, px: PxPoint) -> f32 {
-    let g = map.geometry;
-    let c = g.to_cell(px);
-    let (cx, cy) = (c.x.round() as i64, c.y.round() as i64);
-    let mut best = f32::MIN;
-    for y in (cy - 1).max(0)..=(cy + 1).min(g.rows as i64 - 1) {
-        for x in (cx - 1).max(0)..=(cx + 1).min(g.cols as i64 - 1) {
-            best = best.max(map.logits[y as usize * g.cols + x as usize]);
+impl Track {
+    /// Goes with the picture, and looks whether it is still to be seen.
+    fn carry(&mut self, seen: &Attended<'_>, shot: u32) {
+        if self.shot != shot || self.object.state == TrackState::Lost {
+            return;
+        }
+        let place = seen.map.geometry.to_cell(self.object.rect.centre);
+        let (place, visible) = seen.motion.follow(place);
+        self.hidden = if visible { 0 } else { self.hidden + 1 };
+        if visible {
+            self.object.rect.centre = seen.map.geometry.to_px(place);
         }
     }
-    best
+
+    /// A peak stands for it.
+    fn hear(&mut self, peak: &Peak, config: &TrackerConfig, confirm_slots: usize) {
+        let o = &mut self.object;
+        // A weak peak keeps an object, a strong one moves it: chance agreement beside a silent face is not to drag it off.
+        if peak.logit >= config.move_logit {
+            let k = config.smoothing;
+            o.rect.centre.x += k * (peak.px.x - o.rect.centre.x);
+            o.rect.centre.y += k * (peak.px.y - o.rect.centre.y);
+            o.rect.w += k * (peak.extent.w - o.rect.w);
+            o.rect.h += k * (peak.extent.h - o.rect.h);
+            self.heard += 1;
+        }
+        o.logit = peak.logit;
+        o.last_peak = peak.start;
+        self.hits += 1;
+        self.hidden = 0;
+        self.peak = Some(peak.cell);
+        if self.hits >= confirm_slots || o.state == TrackState::Lost {
+            o.state = TrackState::Confirmed;
+        }
+    }
+
+    /// Reads how well its place agrees with the sound, and learns its offset and its look.
+    fn read(&mut self, seen: &Attended<'_>, voiced: bool, config: &TrackerConfig) {
+        let place = seen.map.geometry.to_cell(self.object.rect.centre);
+        let log_p = self.belief.log_p();
+        let (mut cell, mut best) = (0, f32::MIN);
+        for i in seen.map.geometry.around(place).chain(self.peak.into_iter().flat_map(|p| seen.map.geometry.around(p)))
+        {
+            let logit = seen.scores.logit(i, log_p);
+            if logit > best {
+                (cell, best) = (i, logit);
+            }
+        }
+        self.object.logit = best;
+        if voiced && config.own_offset > 0.0 {
+            let probability = 1.0 / (1.0 + (-best).exp());
+            let weight = config.own_offset * seen.scores.scale();
+            let curve = seen.scores.curve(cell);
+            self.belief.update(&curve, probability, seen.scores.log_prior(), weight, config.own_offset_s);
+        }
+        if self.peak.is_some() {
+            self.look.blend(&seen.motion.patch(place), LOOK_GAIN);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{CellPoint, MapGeometry};
+    use crate::attention::{AttentionMap, Scores};
+    use crate::geometry::{MapGeometry, PxPoint};
+    use crate::motion::CellMotion;
     use crate::time::Timestamp;
 
     const G: MapGeometry = MapGeometry { cols: 10, rows: 10, width: 1000, height: 1000 };
 
-    fn step(t: &mut Tracker, slot: i64, at: &[(f32, f32)]) -> Vec<AvObject> {
+    fn step_with(t: &mut Tracker, slot: i64, at: &[(f32, f32)], motion: &CellMotion) -> Vec<AvObject> {
         let start = Timestamp::from_ms(slot * 40);
         let logits = [0.0; 100];
         let peaks: Vec<Peak> = at
@@ -254,11 +378,26 @@ mod tests {
             .map(|&(x, y)| {
                 let px = PxPoint { x, y };
                 let extent = PxRect { centre: px, w: 100.0, h: 100.0 };
-                Peak { start, cell: CellPoint::default(), px, logit: 2.0, extent }
+                Peak { start, cell: G.to_cell(px), px, logit: 2.0, extent }
             })
             .collect();
-        t.push(&peaks, &AttentionMap { start, logits: &logits, geometry: G });
+        let scores = Scores::none(G.cells());
+        let map = AttentionMap { start, logits: &logits, geometry: G };
+        t.push(&peaks, &Attended { map, scores: &scores, motion }, true);
         t.pull().unwrap().to_vec()
+    }
+
+    fn step(t: &mut Tracker, slot: i64, at: &[(f32, f32)]) -> Vec<AvObject> {
+        step_with(t, slot, at, &CellMotion::still(G.cols, G.rows))
+    }
+
+    /// A picture whose half-cells look differently by `seed`.
+    fn shows(seed: usize) -> CellMotion {
+        let mut m = CellMotion::still(G.cols, G.rows);
+        for (i, p) in m.thumbnail.iter_mut().enumerate() {
+            *p = ((i * 7919 + seed * 104_729) % 251) as f32;
+        }
+        m
     }
 
     #[test]
@@ -297,8 +436,63 @@ mod tests {
     }
 
     #[test]
+    fn who_falls_silent_stays_while_seen_and_goes_with_the_picture() {
+        let mut t = Tracker::new(&TrackerConfig::default());
+        for slot in 0..30 {
+            step(&mut t, slot, &[(300.0, 500.0)]);
+        }
+        let mut pan = CellMotion::still(G.cols, G.rows);
+        pan.dx.fill(-0.05);
+        pan.still = false;
+        for slot in 30..130 {
+            let objects = step_with(&mut t, slot, &[], &pan);
+            assert_eq!((objects[0].id, objects[0].state), (1, TrackState::Confirmed), "slot {slot}");
+        }
+        let x = step(&mut t, 130, &[])[0].rect.centre.x;
+        assert!((x - 800.0).abs() < 5.0, "{x}");
+        // Covered for a moment, and for longer.
+        pan.dx.fill(0.0);
+        pan.valid.fill(false);
+        let states: Vec<_> = (131..150).map(|slot| step_with(&mut t, slot, &[], &pan)[0].state).collect();
+        assert!(states[..14].iter().all(|s| *s == TrackState::Confirmed), "{states:?}");
+        assert_eq!(states[14], TrackState::Lost);
+        let found = step(&mut t, 150, &[(810.0, 500.0)]);
+        assert_eq!((found[0].id, found[0].state), (1, TrackState::Confirmed), "behind what covered it");
+    }
+
+    #[test]
+    fn after_a_cut_the_one_who_looks_the_same_is_the_same() {
+        let mut t = Tracker::new(&TrackerConfig::default());
+        let mut slot = 0;
+        let mut ids = Vec::new();
+        // Shot and reverse shot, both with the talker in the middle.
+        for seed in [1, 2, 1, 2, 1] {
+            let mut scene = shows(seed);
+            scene.cut = slot > 0;
+            for _ in 0..40 {
+                let objects = step_with(&mut t, slot, &[(500.0, 500.0)], &scene);
+                scene.cut = false;
+                slot += 1;
+                ids.push(objects.iter().find(|o| o.last_peak == Timestamp::from_ms((slot - 1) * 40)).unwrap().id);
+            }
+        }
+        let at_the_end: Vec<_> = ids.chunks(40).map(|shot| shot[39]).collect();
+        assert_eq!(at_the_end, [1, 2, 1, 2, 1]);
+    }
+
+    #[test]
+    fn two_who_cross_are_assigned_together() {
+        let mut t = Tracker::new(&TrackerConfig { smoothing: 0.5, ..TrackerConfig::default() });
+        step(&mut t, 0, &[(300.0, 500.0), (600.0, 500.0)]);
+        // The peak at 440 is nearest to the first, but the other at 200 can only be the first's.
+        let objects = step(&mut t, 1, &[(440.0, 500.0), (200.0, 500.0)]);
+        assert_eq!(objects.len(), 2);
+        assert!((objects[0].rect.centre.x - 250.0).abs() < 1.0 && (objects[1].rect.centre.x - 520.0).abs() < 1.0);
+    }
+
+    #[test]
     fn a_flood_of_peaks_is_bounded() {
-        let mut t = Tracker::new(&TrackerConfig { reach_share: 0.01, ..TrackerConfig::default() });
+        let mut t = Tracker::new(&TrackerConfig { reach_share: 0.01, apart_share: 0.0, ..TrackerConfig::default() });
         for slot in 0..100_u8 {
             let p = (f32::from(slot) * 37.0 % 1000.0, f32::from(slot) * 91.0 % 1000.0);
             assert!(step(&mut t, i64::from(slot), &[p]).len() <= MAX_OBJECTS);
