@@ -19,13 +19,14 @@
 //!
 //! **Aggregation.** A place is followed by optical flow: the running means of all offsets are carried along,
 //! A_t = γ · warp(A_{t−1}) + (1 − γ) · S_t, and so is the picture of an earlier slot that is heard only now (its
-//! displacement is kept, not its map, so nothing blurs). What was not to be seen there begins anew, unknown; after a cut
-//! everything does.
+//! displacement is kept, not its map, so nothing blurs). Where nothing can be followed a cell keeps what it has, and forgets it
+//! at the usual pace: to begin anew there was measured to be worse, as lips are hard to follow. After a cut everything begins
+//! anew.
 
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few dozen offsets")]
 
 use crate::geometry::MapGeometry;
-use crate::motion::CellMotion;
+use crate::motion::{CellMotion, sample};
 use crate::net::ScoreSpec;
 use crate::time::{SLOT, TimeDelta, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -154,7 +155,6 @@ impl Scores {
 struct Path {
     dx: Vec<f32>,
     dy: Vec<f32>,
-    valid: Vec<bool>,
     still: bool,
 }
 
@@ -218,10 +218,7 @@ impl Attention {
             sounds_seen: 0,
             done: 0,
             shot: 0,
-            paths: vec![
-                Path { dx: vec![0.0; cells], dy: vec![0.0; cells], valid: vec![true; cells], still: true };
-                REACH + 1
-            ],
+            paths: vec![Path { dx: vec![0.0; cells], dy: vec![0.0; cells], still: true }; REACH + 1],
             sums: vec![0.0; OFFSETS * cells],
             seen: vec![0.0; OFFSETS * cells],
             scores: Scores::new(config, score, cells),
@@ -318,16 +315,13 @@ impl Attention {
         let (cols, cells) = (self.geometry.cols, self.geometry.cells());
         for plane in self.sums.chunks_exact_mut(cells).chain(self.seen.chunks_exact_mut(cells)) {
             warp(plane, cols, motion, &mut self.row);
-            for ((p, &r), &valid) in plane.iter_mut().zip(&self.row).zip(&motion.valid) {
-                *p = if valid { r } else { 0.0 };
-            }
+            plane.copy_from_slice(&self.row);
         }
         for back in 1..=REACH.min(t) {
             let path = &mut self.paths[(t - back) % (REACH + 1)];
             if path.still {
                 path.dx.copy_from_slice(&motion.dx);
                 path.dy.copy_from_slice(&motion.dy);
-                path.valid.copy_from_slice(&motion.valid);
                 path.still = false;
                 continue;
             }
@@ -336,12 +330,6 @@ impl Attention {
                 for ((p, &r), &m) in plane.iter_mut().zip(&self.row).zip(step) {
                     *p = r + m;
                 }
-            }
-            // Validity as 0 and 1: half of a place that was to be seen is enough.
-            self.row.iter_mut().zip(&path.valid).for_each(|(r, &v)| *r = f32::from(u8::from(v)));
-            for (i, valid) in path.valid.iter_mut().enumerate() {
-                let (x, y) = ((i % cols) as f32 + motion.dx[i], i.div_euclid(cols) as f32 + motion.dy[i]);
-                *valid = motion.valid[i] && sample(&self.row, cols, x, y) >= 0.5;
             }
         }
     }
@@ -371,7 +359,7 @@ impl Attention {
             }
             return;
         }
-        for i in (0..cells).filter(|&i| path.valid[i]) {
+        for i in 0..cells {
             let (x, y) = ((i % cols) as f32 + path.dx[i], i.div_euclid(cols) as f32 + path.dy[i]);
             sums[i] += self.gain * (sample(&self.row, cols, x, y) - sums[i]);
             seen[i] += self.gain * (1.0 - seen[i]);
@@ -466,20 +454,6 @@ impl Attention {
     pub fn dim(&self) -> usize {
         self.dim
     }
-}
-
-/// A plane at (x, y), cells; linear between their centres, and the border's beyond it.
-fn sample(plane: &[f32], cols: usize, x: f32, y: f32) -> f32 {
-    let rows = plane.len().div_euclid(cols);
-    let (x, y) = (x.clamp(0.0, (cols - 1) as f32), y.clamp(0.0, (rows - 1) as f32));
-    #[expect(clippy::cast_sign_loss, reason = "clamped")]
-    let (ix, iy) = (x as usize, y as usize);
-    let (fx, fy) = (x - ix as f32, y - iy as f32);
-    let (right, below) = (usize::from(ix + 1 < cols), usize::from(iy + 1 < rows) * cols);
-    let at = iy * cols + ix;
-    let top = plane[at] + fx * (plane[at + right] - plane[at]);
-    let low = plane[at + below] + fx * (plane[at + below + right] - plane[at + below]);
-    top + fy * (low - top)
 }
 
 /// Every cell's value at the place that it came from.

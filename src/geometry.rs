@@ -108,6 +108,13 @@ impl MapGeometry {
         PxPoint { x: (c.x + 0.5) * self.cell_w(), y: (c.y + 0.5) * self.cell_h() }
     }
 
+    /// Whether a point lies on the map.
+    #[must_use]
+    pub fn contains(&self, c: CellPoint) -> bool {
+        let on = |v: f32, n: usize| v >= -0.5 && v <= n as f32 - 0.5;
+        on(c.x, self.cols) && on(c.y, self.rows)
+    }
+
     /// The cells around a point of the map: a square of three, or what of it lies in the picture.
     pub fn around(&self, place: CellPoint) -> impl Iterator<Item = usize> + use<> {
         let (cols, rows) = (self.cols, self.rows);

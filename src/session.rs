@@ -73,6 +73,8 @@ impl SessionConfig {
             ("tracker.reach_share", self.tracker.reach_share, unit.clone()),
             ("tracker.apart_share", self.tracker.apart_share, unit.clone()),
             ("tracker.begin_logit", self.tracker.begin_logit, -20.0..=20.0),
+            ("tracker.confirm_logit", self.tracker.confirm_logit, -20.0..=20.0),
+            ("tracker.visible_likeness", self.tracker.visible_likeness, -1.0..=1.0),
             ("tracker.likeness", self.tracker.likeness, -1.0..=1.0),
             ("tracker.own_offset", self.tracker.own_offset, 0.0..=10.0),
             ("tracker.own_offset_s", self.tracker.own_offset_s, 0.0..=8.0),

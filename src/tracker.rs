@@ -17,7 +17,8 @@
 //! ```
 //!
 //! So people who stop talking stay, as long as they are to be seen. What an object looks like is kept as a coarse patch of
-//! the picture around it ([`Patch`]).
+//! the picture around it ([`Patch`]): who comes out from behind something, or back after a cut, is found again by it, even
+//! silent.
 //!
 //! An object's attention logit is read at its place for *its own* offset ([`OffsetBelief`]).
 
@@ -25,7 +26,7 @@ use crate::assign::Assigner;
 use crate::attention::Attended;
 use crate::av_object::{AvObject, TrackState};
 use crate::av_offset::OffsetBelief;
-use crate::geometry::{CellPoint, PxRect};
+use crate::geometry::{CellPoint, PxPoint, PxRect};
 use crate::motion::Patch;
 use crate::peaks::{MAX_PEAKS, Peak};
 use crate::time::TimeDelta;
@@ -38,6 +39,9 @@ const ALONE: f32 = 1.5;
 /// Share of the present look in what an object is remembered by, a slot.
 const LOOK_GAIN: f32 = 0.05;
 
+/// A lost object is looked for in one slot of so many.
+const SEARCH_EVERY: usize = 5;
+
 /// Parameters of the tracker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,8 +52,10 @@ pub struct TrackerConfig {
     pub apart_share: f32,
     /// Lowest attention logit of a peak that begins an object.
     pub begin_logit: f32,
-    /// An object is confirmed after peaks of this much time, ms.
+    /// An object is confirmed after peaks of this much time, ms …
     pub confirm_ms: i64,
+    /// … that have at least this attention logit.
+    pub confirm_logit: f32,
     /// Time without a peak after which a tentative object is gone and one that was hardly ever heard is lost, ms.
     pub lost_after_ms: i64,
     /// An object that was heard for this long in all stays in silence, while it is to be seen, ms.
@@ -62,6 +68,8 @@ pub struct TrackerConfig {
     pub move_logit: f32,
     /// Share of a new peak in an object's place and size, 0…1.
     pub smoothing: f32,
+    /// How much a place must look like an object for that to be seen there: correlation, −1…1.
+    pub visible_likeness: f32,
     /// How much a place must look like a lost object, to be it after a cut: correlation, −1…1.
     pub likeness: f32,
     /// How much an object's own past says of its offset: log-likelihood of a second, relative to the engine's scale; 0:
@@ -78,12 +86,14 @@ impl Default for TrackerConfig {
             apart_share: 0.2,
             begin_logit: -0.5,
             confirm_ms: 200,
+            confirm_logit: 0.0,
             lost_after_ms: 800,
             proven_ms: 1_000,
             hidden_after_ms: 600,
             forget_after_ms: 60_000,
             move_logit: 0.0,
             smoothing: 0.2,
+            visible_likeness: 0.4,
             likeness: 0.7,
             own_offset: 0.5,
             own_offset_s: 4.0,
@@ -119,6 +129,7 @@ pub struct Tracker {
     objects: Vec<AvObject>,
     assigner: Assigner,
     shot: u32,
+    slots: usize,
     next_id: u32,
     ready: bool,
 }
@@ -137,6 +148,7 @@ impl Tracker {
             objects: Vec::with_capacity(MAX_OBJECTS + 1),
             assigner: Assigner::new(MAX_PEAKS, MAX_OBJECTS + 1),
             shot: 0,
+            slots: 0,
             next_id: 1,
             ready: false,
         }
@@ -147,10 +159,7 @@ impl Tracker {
     pub fn push(&mut self, peaks: &[Peak], seen: &Attended<'_>, voiced: bool) {
         let height = seen.map.geometry.height as f32;
         self.shot += u32::from(seen.motion.cut);
-        for track in &mut self.tracks {
-            track.peak = None;
-            track.carry(seen, self.shot);
-        }
+        self.carry(seen);
         self.assign(peaks, seen, self.config.reach_share * height);
         for track in &mut self.tracks {
             track.read(seen, voiced, &self.config);
@@ -160,6 +169,29 @@ impl Tracker {
         self.objects.clear();
         self.objects.extend(self.tracks.iter().map(|t| t.object));
         self.ready = true;
+    }
+
+    /// Objects go with the picture; who has been out of sight is found again by their look, unless somebody else is there.
+    fn carry(&mut self, seen: &Attended<'_>) {
+        self.slots = self.slots.wrapping_add(1);
+        let apart = self.config.apart_share * seen.map.geometry.height as f32;
+        for i in 0..self.tracks.len() {
+            let track = &mut self.tracks[i];
+            track.peak = None;
+            // Who has been lost for longer is looked for now and then.
+            let turn = track.object.state != TrackState::Lost || (self.slots + i).is_multiple_of(SEARCH_EVERY);
+            let proven = track.heard >= self.proven_slots && turn;
+            if let Some(at) = track.carry(seen, self.shot, &self.config, proven) {
+                let px = seen.map.geometry.to_px(at);
+                let taken = |t: &Track| {
+                    let there = t.shot == self.shot && t.object.state != TrackState::Lost && t.hidden == 0;
+                    there && t.object.rect.centre.distance(px) < apart
+                };
+                if !self.tracks.iter().enumerate().any(|(j, t)| j != i && taken(t)) {
+                    self.tracks[i].appear(px, self.shot);
+                }
+            }
+        }
     }
 
     /// Peaks continue objects, and begin new ones.
@@ -253,7 +285,7 @@ impl Tracker {
         self.next_id += 1;
         self.tracks.push(Track {
             object,
-            hits: 1,
+            hits: usize::from(peak.logit >= self.config.confirm_logit),
             heard: 0,
             hidden: 0,
             shot: self.shot,
@@ -300,17 +332,54 @@ impl Tracker {
 }
 
 impl Track {
-    /// Goes with the picture, and looks whether it is still to be seen.
-    fn carry(&mut self, seen: &Attended<'_>, shot: u32) {
-        if self.shot != shot || self.object.state == TrackState::Lost {
-            return;
-        }
+    /// Goes with the picture while it is to be seen, and looks for itself when it is not.
+    fn carry(&mut self, seen: &Attended<'_>, shot: u32, config: &TrackerConfig, proven: bool) -> Option<CellPoint> {
         let place = seen.map.geometry.to_cell(self.object.rect.centre);
-        let (place, visible) = seen.motion.follow(place);
-        self.hidden = if visible { 0 } else { self.hidden + 1 };
-        if visible {
-            self.object.rect.centre = seen.map.geometry.to_px(place);
+        let same_shot = self.shot == shot;
+        if same_shot && self.object.state != TrackState::Lost {
+            let (there, followed) = seen.motion.follow(place);
+            // What passes in front of it would carry it off: it goes only with what looks like it.
+            let look = seen.motion.patch(there);
+            let alike = self.look.likeness(&look);
+            if followed && alike >= config.visible_likeness {
+                self.object.rect.centre = seen.map.geometry.to_px(there);
+                self.hidden = 0;
+                if alike >= config.likeness {
+                    self.look.blend(&look, LOOK_GAIN);
+                }
+                return None;
+            }
+            if self.look.likeness(&seen.motion.patch(place)) >= config.visible_likeness {
+                self.hidden = 0;
+                return None;
+            }
+            self.hidden += 1;
         }
+        let reach = if same_shot { config.reach_share * seen.map.geometry.rows as f32 } else { 1.0 };
+        if proven { self.find(seen, place, reach, config.likeness) } else { None }
+    }
+
+    /// The place within `reach` cells that looks most like it, if any does.
+    fn find(&self, seen: &Attended<'_>, place: CellPoint, reach: f32, likeness: f32) -> Option<CellPoint> {
+        let steps = (2.0 * reach).floor() as i32;
+        let mut best = (likeness, None);
+        for dy in -steps..=steps {
+            for dx in -steps..=steps {
+                let at = CellPoint { x: place.x + 0.5 * dx as f32, y: place.y + 0.5 * dy as f32 };
+                let alike = self.look.likeness(&seen.motion.patch(at));
+                if seen.map.geometry.contains(at) && alike >= best.0 {
+                    best = (alike, Some(at));
+                }
+            }
+        }
+        best.1
+    }
+
+    /// It was found there again.
+    fn appear(&mut self, px: PxPoint, shot: u32) {
+        self.object.rect.centre = px;
+        self.object.state = TrackState::Confirmed;
+        (self.shot, self.hidden) = (shot, 0);
     }
 
     /// A peak stands for it.
@@ -327,7 +396,7 @@ impl Track {
         }
         o.logit = peak.logit;
         o.last_peak = peak.start;
-        self.hits += 1;
+        self.hits += usize::from(peak.logit >= config.confirm_logit);
         self.hidden = 0;
         self.peak = Some(peak.cell);
         if self.hits >= confirm_slots || o.state == TrackState::Lost {
@@ -354,9 +423,6 @@ impl Track {
             let curve = seen.scores.curve(cell);
             self.belief.update(&curve, probability, seen.scores.log_prior(), weight, config.own_offset_s);
         }
-        if self.peak.is_some() {
-            self.look.blend(&seen.motion.patch(place), LOOK_GAIN);
-        }
     }
 }
 
@@ -364,7 +430,7 @@ impl Track {
 mod tests {
     use super::*;
     use crate::attention::{AttentionMap, Scores};
-    use crate::geometry::{MapGeometry, PxPoint};
+    use crate::geometry::MapGeometry;
     use crate::motion::CellMotion;
     use crate::time::Timestamp;
 
@@ -450,9 +516,10 @@ mod tests {
         }
         let x = step(&mut t, 130, &[])[0].rect.centre.x;
         assert!((x - 800.0).abs() < 5.0, "{x}");
-        // Covered for a moment, and for longer.
-        pan.dx.fill(0.0);
+        // Covered for longer than a moment.
+        pan = shows(3);
         pan.valid.fill(false);
+        pan.still = false;
         let states: Vec<_> = (131..150).map(|slot| step_with(&mut t, slot, &[], &pan)[0].state).collect();
         assert!(states[..14].iter().all(|s| *s == TrackState::Confirmed), "{states:?}");
         assert_eq!(states[14], TrackState::Lost);
