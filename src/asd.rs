@@ -33,9 +33,9 @@ pub struct SpeakingConfig {
 impl Default for SpeakingConfig {
     fn default() -> Self {
         Self {
-            on_probability: 0.5,
+            on_probability: 0.35,
             on_ms: 80,
-            off_probability: 0.35,
+            off_probability: 0.22,
             off_ms: 240,
             margin: 0.5,
             off_screen_after_ms: 600,

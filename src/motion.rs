@@ -25,6 +25,9 @@ const TEXTURE: f32 = 6.0;
 /// Correlation of a textured cell with the place it came from, below which it shows something else.
 const SAME: f32 = 0.7;
 
+/// Slots between two cuts at least, half a second: what changes faster flickers, and is followed as well as can be.
+const SHORTEST_SHOT: usize = 12;
+
 /// Parameters of the motion stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -188,6 +191,7 @@ pub struct MotionEstimator {
     /// The thumbnail before the motion's.
     before: Vec<f32>,
     motion: CellMotion,
+    since_cut: usize,
     pictures: u8,
 }
 
@@ -210,6 +214,7 @@ impl MotionEstimator {
             found: vec![Found::default(); cols * rows],
             before: vec![0.0; cols * rows * 4],
             motion: CellMotion::still(cols, rows),
+            since_cut: usize::MAX,
             pictures: 0,
         }
     }
@@ -219,6 +224,7 @@ impl MotionEstimator {
     /// # Errors
     /// When it has another size.
     pub fn push(&mut self, picture: &[u8], moved: bool) -> Result<(), FlowError> {
+        self.since_cut = self.since_cut.saturating_add(1);
         // Where nothing moves, the last picture that did is compared with the next that does.
         if !self.config.follow || (self.pictures > 0 && !moved) {
             self.motion.set_still();
@@ -255,7 +261,11 @@ impl MotionEstimator {
         let mut sums = Sums::default();
         self.motion.thumbnail.iter().zip(&self.before).for_each(|(a, b)| sums.add(*a, *b));
         let alike = sums.correlation();
-        self.motion.cut = lost && alike < self.config.cut_correlation;
+        let due = self.since_cut >= SHORTEST_SHOT;
+        self.motion.cut = due && lost && alike < self.config.cut_correlation;
+        if self.motion.cut {
+            self.since_cut = 0;
+        }
         Ok(())
     }
 
@@ -299,6 +309,7 @@ impl MotionEstimator {
     /// Begins a new stream of pictures.
     pub fn reset(&mut self) {
         self.flow.reset();
+        self.since_cut = usize::MAX;
         self.pictures = 0;
         self.motion.set_still();
     }
@@ -472,6 +483,8 @@ mod tests {
         m.push(&first, true).unwrap();
         m.push(&picture(|x, y| (x, y, 2)), true).unwrap();
         assert!(m.pull().cut);
+        m.push(&first, true).unwrap();
+        assert!(!m.pull().cut, "a flicker is no cut");
         m.reset();
         m.push(&first, true).unwrap();
         let flash: Vec<u8> = first.iter().map(|&p| p / 2 + 100).collect();

@@ -32,7 +32,7 @@ pub struct PeakConfig {
 
 impl Default for PeakConfig {
     fn default() -> Self {
-        Self { min_logit: -0.5, radius_share: 0.3 }
+        Self { min_logit: -1.0, radius_share: 0.3 }
     }
 }
 

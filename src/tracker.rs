@@ -84,14 +84,14 @@ impl Default for TrackerConfig {
         Self {
             reach_share: 0.3,
             apart_share: 0.2,
-            begin_logit: -0.5,
+            begin_logit: -0.4,
             confirm_ms: 200,
-            confirm_logit: 0.0,
+            confirm_logit: -0.4,
             lost_after_ms: 800,
             proven_ms: 1_000,
             hidden_after_ms: 600,
             forget_after_ms: 60_000,
-            move_logit: 0.0,
+            move_logit: -0.4,
             smoothing: 0.2,
             visible_likeness: 0.4,
             likeness: 0.7,
@@ -361,11 +361,12 @@ impl Track {
 
     /// The place within `reach` cells that looks most like it, if any does.
     fn find(&self, seen: &Attended<'_>, place: CellPoint, reach: f32, likeness: f32) -> Option<CellPoint> {
-        let steps = (2.0 * reach).floor() as i32;
+        #[expect(clippy::cast_possible_truncation, reason = "a share of the picture, cells")]
+        let steps = (2.0 * reach).floor() as i16;
         let mut best = (likeness, None);
         for dy in -steps..=steps {
             for dx in -steps..=steps {
-                let at = CellPoint { x: place.x + 0.5 * dx as f32, y: place.y + 0.5 * dy as f32 };
+                let at = CellPoint { x: place.x + 0.5 * f32::from(dx), y: place.y + 0.5 * f32::from(dy) };
                 let alike = self.look.likeness(&seen.motion.patch(at));
                 if seen.map.geometry.contains(at) && alike >= best.0 {
                     best = (alike, Some(at));

@@ -331,7 +331,7 @@ fn scenes() -> Vec<Scene> {
 /// Every scene at once, for the figures asked of all together.
 #[test]
 fn ids_stay_with_people() {
-    let mut total = (0, 0, 0.0_f32);
+    let mut total = (0, 0.0_f32);
     for scene in scenes() {
         let f = run(&scene, &MotionConfig::default());
         let (mota, idf1) = (f.mota(), f.idf1(scene.people.len()));
@@ -341,7 +341,17 @@ fn ids_stay_with_people() {
             scene.name, f.switches, f.missed, f.false_alarms, f.truth
         );
         assert!(f.truth > 500, "{}: hardly anything to judge", scene.name);
-        total = (total.0 + f.switches, total.1 + f.truth, total.2 + f.minutes);
+        assert!(pointing > 0.9, "{}: pointing {pointing}", scene.name);
+        // A voice of nobody in the picture makes objects of chance of the background: told in docs/limits.md.
+        let (least_mota, least_idf1) = match scene.name {
+            "cuts" => (-1.0, 0.4),
+            "crossing" => (0.85, 0.65),
+            _ => (0.9, 0.95),
+        };
+        assert!(mota > least_mota && idf1 > least_idf1, "{}: MOTA {mota} IDF1 {idf1}", scene.name);
+        total = (total.0 + f.switches, total.1 + f.minutes);
     }
-    println!("{:.2} id switches a minute", total.0 as f32 / total.2);
+    let switches = total.0 as f32 / total.1;
+    println!("{switches:.2} id switches a minute");
+    assert!(switches < 3.0, "{switches} id switches a minute");
 }

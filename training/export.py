@@ -68,7 +68,7 @@ sha256 = "{sha256(files["video"])}"
 input = "slots"       # f32 [1, 5, h, w]: luma / 255 (full range) minus the mean of the stack
 output = "embedding"  # f32 [1, {dim}, h/16, w/16], unit vectors over dim 1
 slots = {nets.SLOTS}
-height = {o.height}          # faces should be 32 to 100 px high in this picture
+height = {o.height}          # faces should be 28 to 130 px high in this picture
 stride = {nets.STRIDE}
 
 [audio]

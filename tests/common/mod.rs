@@ -232,7 +232,7 @@ pub fn picture(seed: u64, ms: i64) -> Arc<GreyImage> {
         .map(|i| {
             let (x, y) = (i % w, i / w);
             let texture = noise(seed, u64::from(i)) * 40.0;
-            let mouth = syllable(seed + u64::from(x >= w / 2), ms) * if (y / 8) % 2 == 0 { 120.0 } else { -60.0 };
+            let mouth = syllable(seed + u64::from(x >= w / 2), ms) * if (y / 8) % 2 == 0 { 40.0 } else { -20.0 };
             (100.0 + texture + mouth).clamp(0.0, 255.0) as u8
         })
         .collect();
