@@ -70,7 +70,8 @@ pub fn iou(a: PxRect, b: PxRect) -> f32 {
 }
 
 /// How a map of `cols` × `rows` cells lies over a source picture of `width` × `height` pixels: the network's picture
-/// covers the whole source, and cell (0, 0) covers the `stride` × `stride` block at its top left.
+/// covers the whole source, and cell (0, 0) looks at its top left corner: convolutions of stride 2 whose borders are padded evenly
+/// see as much before the first pixel of a block as after it, so a cell's middle is where its block begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MapGeometry {
     /// Cells in a row.
@@ -105,7 +106,7 @@ impl MapGeometry {
     /// The source pixel under a point of the map.
     #[must_use]
     pub fn to_px(&self, c: CellPoint) -> PxPoint {
-        PxPoint { x: (c.x + 0.5) * self.cell_w(), y: (c.y + 0.5) * self.cell_h() }
+        PxPoint { x: c.x * self.cell_w(), y: c.y * self.cell_h() }
     }
 
     /// Whether a point lies on the map.
@@ -130,7 +131,7 @@ impl MapGeometry {
     /// The point of the map over a source pixel.
     #[must_use]
     pub fn to_cell(&self, p: PxPoint) -> CellPoint {
-        CellPoint { x: p.x / self.cell_w() - 0.5, y: p.y / self.cell_h() - 0.5 }
+        CellPoint { x: p.x / self.cell_w(), y: p.y / self.cell_h() }
     }
 }
 
@@ -162,8 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn first_cell_centre_is_half_a_stride_in() {
+    fn the_first_cell_looks_at_the_corner() {
         let g = MapGeometry { cols: 20, rows: 9, width: 1280, height: 576 };
-        assert_eq!(g.to_px(CellPoint::default()), PxPoint { x: 32.0, y: 32.0 });
+        assert_eq!(g.to_px(CellPoint::default()), PxPoint { x: 0.0, y: 0.0 });
+        assert_eq!(g.to_px(CellPoint { x: 1.0, y: 2.0 }), PxPoint { x: 64.0, y: 128.0 });
     }
 }

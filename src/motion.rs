@@ -109,10 +109,11 @@ impl CellMotion {
         }
         let rows = self.dx.len() / self.cols;
         let (mut at, mut valid) = (place, true);
-        // The field says where a cell came from: the cell that came from `place` is found by stepping back.
+        // A cell looks at its block's corner, so a place lies in the block of its whole part. The field says where a block
+        // came from: the one that came from `place` is found by stepping back.
         for _ in 0..3 {
-            let x = at.x.round().clamp(0.0, (self.cols - 1) as f32) as usize;
-            let y = at.y.round().clamp(0.0, (rows - 1) as f32) as usize;
+            let x = at.x.clamp(0.0, (self.cols - 1) as f32) as usize;
+            let y = at.y.clamp(0.0, (rows - 1) as f32) as usize;
             let i = y * self.cols + x;
             valid = self.valid[i];
             at = CellPoint { x: place.x - self.dx[i], y: place.y - self.dy[i] };
@@ -128,8 +129,8 @@ impl CellMotion {
         let reach = (PATCH / 2) as f32;
         let mut patch = [0.0; PATCH * PATCH];
         for (i, p) in patch.iter_mut().enumerate() {
-            let x = 2.0 * place.x + 0.5 + (i % PATCH) as f32 - reach;
-            let y = 2.0 * place.y + 0.5 + (i / PATCH) as f32 - reach;
+            let x = 2.0 * place.x - 0.5 + (i % PATCH) as f32 - reach;
+            let y = 2.0 * place.y - 0.5 + (i / PATCH) as f32 - reach;
             *p = sample(&self.thumbnail, cols, x, y);
         }
         Patch(patch)

@@ -149,7 +149,8 @@ impl PeakPicker {
             }
         }
         let (w, h) = (g.cell_w(), g.cell_h());
-        PxRect::from_edges(x0 as f32 * w, y0 as f32 * h, (x1 + 1) as f32 * w, (y1 + 1) as f32 * h)
+        let (x0, y0, x1, y1) = (x0 as f32 - 0.5, y0 as f32 - 0.5, x1 as f32 + 0.5, y1 as f32 + 0.5);
+        PxRect::from_edges(x0 * w, y0 * h, x1 * w, y1 * h)
     }
 
     /// The peaks of the last map pushed, strongest first.
@@ -257,6 +258,6 @@ mod tests {
         assert_eq!(p.len(), 1);
         assert_eq!(p[0].cell, CellPoint { x: 0.0, y: 0.0 });
         // No larger than the distance at which there could be another peak.
-        assert_eq!(p[0].extent, PxRect::from_edges(0.0, 0.0, 400.0, 400.0));
+        assert_eq!(p[0].extent, PxRect::from_edges(-50.0, -50.0, 350.0, 350.0));
     }
 }
