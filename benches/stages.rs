@@ -120,7 +120,7 @@ fn peaks_and_tracker_slot(bencher: Bencher<'_, '_>) {
         attention.push_sound(&sound);
         attention.advance(&motion).unwrap();
     }
-    let attended = attention.map(Timestamp::ZERO);
+    let attended = attention.map(Timestamp::ZERO, &motion);
     let logits: Vec<f32> = wave(GEOMETRY.cells()).iter().map(|x| 2.0 * x).collect();
     let attended = Attended { map: AttentionMap { logits: &logits, ..attended.map }, ..attended };
     let mut picker = PeakPicker::new(&PeakConfig::default(), GEOMETRY.cells());

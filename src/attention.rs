@@ -25,8 +25,9 @@
 
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few dozen offsets")]
 
+use crate::flow::sample;
 use crate::geometry::MapGeometry;
-use crate::motion::{CellMotion, sample};
+use crate::motion::CellMotion;
 use crate::net::ScoreSpec;
 use crate::time::{SLOT, TimeDelta, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -184,7 +185,6 @@ pub struct Attention {
     /// How much of each has been seen, 0…1: at the beginning of a stream the far offsets have not.
     seen: Vec<f32>,
     scores: Scores,
-    motion: CellMotion,
     zero: f32,
     spread: f32,
     row: Vec<f32>,
@@ -222,7 +222,6 @@ impl Attention {
             sums: vec![0.0; OFFSETS * cells],
             seen: vec![0.0; OFFSETS * cells],
             scores: Scores::new(config, score, cells),
-            motion: CellMotion::still(geometry.cols, geometry.rows),
             zero: score.zero_ms / slot_ms,
             spread: (score.spread_ms / slot_ms).max(0.25),
             row: vec![0.0; cells],
@@ -270,9 +269,9 @@ impl Attention {
 
     /// The attention of the next slot whose map and sound are both here; `start` is that slot's, `motion` what moved from
     /// the slot before it.
-    pub fn pull(&mut self, start: Timestamp, motion: &CellMotion) -> Option<Attended<'_>> {
+    pub fn pull<'a>(&'a mut self, start: Timestamp, motion: &'a CellMotion) -> Option<Attended<'a>> {
         self.advance(motion)?;
-        Some(self.map(start))
+        Some(self.map(start, motion))
     }
 
     /// Takes the next slot into the running means; `None` while it is not [`Attention::ready`].
@@ -282,7 +281,6 @@ impl Attention {
         }
         let t = self.done;
         self.done += 1;
-        self.motion.copy_from(motion);
         if motion.cut {
             self.shot = t + self.half_stack;
             self.sums.fill(0.0);
@@ -303,11 +301,11 @@ impl Attention {
         Some(())
     }
 
-    /// The attention of the slot last taken in, at the offset now expected.
-    pub fn map(&mut self, start: Timestamp) -> Attended<'_> {
+    /// The attention of the slot last taken in, at the offset now expected; `motion` is that slot's.
+    pub fn map<'a>(&'a mut self, start: Timestamp, motion: &'a CellMotion) -> Attended<'a> {
         self.read_out();
         let map = AttentionMap { start, logits: &self.logits, geometry: self.geometry };
-        Attended { map, scores: &self.scores, motion: &self.motion }
+        Attended { map, scores: &self.scores, motion }
     }
 
     /// Carries sums and paths along to slot `t`.

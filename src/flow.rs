@@ -277,7 +277,7 @@ impl Flow {
                 let (u, v) = (self.back[0][y * w + x], self.back[1][y * w + x]);
                 let (fx, fy) = (x as f32 + u, y as f32 + v);
                 let inside = fx >= -0.5 && fy >= -0.5 && fx <= w as f32 - 0.5 && fy <= h as f32 - 0.5;
-                let [fu, fv] = self.there.each_ref().map(|plane| sample(plane, w, h, fx, fy));
+                let [fu, fv] = self.there.each_ref().map(|plane| sample(plane, w, fx, fy));
                 let apart = (u + fu).powi(2) + (v + fv).powi(2);
                 let valid = inside && apart <= tolerance * tolerance + 0.01 * (u * u + v * v + fu * fu + fv * fv);
                 let (x0, y0) = (x << self.finest, y << self.finest);
@@ -304,8 +304,9 @@ fn enlarge(from: &[f32], width: usize, finest: usize, between: &mut [Vec<f32>], 
     double(between.get(1).map_or(from, |b| b), halved(width, 1), out, width, line);
 }
 
-/// A packed plane at (x, y), linear between pixels, the border's outside.
-fn sample(plane: &[f32], w: usize, h: usize, x: f32, y: f32) -> f32 {
+/// A packed plane with rows of `w` at (x, y), linear between pixels, the border's outside.
+pub(crate) fn sample(plane: &[f32], w: usize, x: f32, y: f32) -> f32 {
+    let h = plane.len() / w;
     let (x, y) = (x.clamp(0.0, (w - 1) as f32), y.clamp(0.0, (h - 1) as f32));
     let (ix, iy) = (x as usize, y as usize);
     let (fx, fy) = (x - ix as f32, y - iy as f32);

@@ -14,7 +14,7 @@
     reason = "cells and pixels of small pictures"
 )]
 
-use crate::flow::{Flow, FlowConfig, FlowError, FlowField};
+use crate::flow::{Flow, FlowConfig, FlowError, FlowField, sample};
 use crate::geometry::CellPoint;
 use serde::{Deserialize, Serialize};
 
@@ -135,19 +135,6 @@ impl CellMotion {
         }
         Patch(patch)
     }
-}
-
-/// A plane at (x, y), cells; linear between their centres, and the border's beyond it.
-pub(crate) fn sample(plane: &[f32], cols: usize, x: f32, y: f32) -> f32 {
-    let rows = plane.len() / cols;
-    let (x, y) = (x.clamp(0.0, (cols - 1) as f32), y.clamp(0.0, (rows - 1) as f32));
-    let (ix, iy) = (x as usize, y as usize);
-    let (fx, fy) = (x - ix as f32, y - iy as f32);
-    let (right, below) = (usize::from(ix + 1 < cols), usize::from(iy + 1 < rows) * cols);
-    let at = iy * cols + ix;
-    let top = plane[at] + fx * (plane[at + right] - plane[at]);
-    let low = plane[at + below] + fx * (plane[at + below + right] - plane[at + below]);
-    top + fy * (low - top)
 }
 
 /// Side of a [`Patch`], half-cells: four and a half cells, a head and what is beside it.

@@ -403,7 +403,8 @@ impl Stages {
 
     fn finish_slot(&mut self) -> Option<Report<'_>> {
         let slot = self.waiting.pop_front()?;
-        self.attention.advance(&self.motions[self.first_motion])?;
+        let motion = &self.motions[self.first_motion];
+        self.attention.advance(motion)?;
         self.first_motion = (self.first_motion + 1) % MOST_WAITING;
         if slot.voiced {
             self.offset.push(self.attention.offset_curve());
@@ -414,7 +415,7 @@ impl Stages {
         {
             self.attention.set_offset(o.offset);
         }
-        let attended = self.attention.map(slot.start);
+        let attended = self.attention.map(slot.start, motion);
         self.peaks.push(&attended);
         self.tracker.push(self.peaks.pull()?, &attended, slot.voiced);
         self.decider.push(self.tracker.pull()?, slot.voiced, slot.moved);

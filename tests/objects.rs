@@ -242,7 +242,7 @@ fn run(scene: &Scene, motion: &MotionConfig) -> Figures {
         let nothing = code(slot as u64 * 1000 + 999);
         attention.push_sound(if speaker.is_some() { &sound } else { &nothing });
         attention.advance(estimator.pull()).unwrap();
-        let attended = attention.map(Timestamp::from_ms(slot as i64 * 40));
+        let attended = attention.map(Timestamp::from_ms(slot as i64 * 40), estimator.pull());
         peaks.push(&attended);
         tracker.push(peaks.pull().unwrap(), &attended, speaker.is_some());
         decider.push(tracker.pull().unwrap(), speaker.is_some(), true);
