@@ -456,7 +456,8 @@ impl Attention {
 
 /// Every cell's value at the place that it came from.
 fn warp(plane: &[f32], cols: usize, motion: &CellMotion, out: &mut [f32]) {
-    for (i, (o, (dx, dy))) in out.iter_mut().zip(motion.dx.iter().zip(&motion.dy)).enumerate() {
+    for (i, o) in out.iter_mut().enumerate() {
+        let (dx, dy) = motion.shift(i);
         *o = sample(plane, cols, (i % cols) as f32 + dx, i.div_euclid(cols) as f32 + dy);
     }
 }

@@ -47,7 +47,7 @@ pub struct Peak {
     pub px: PxPoint,
     /// Its attention logit.
     pub logit: f32,
-    /// The attended region around it, source pixels; at least one cell.
+    /// The attended region around it, source pixels; at least one cell, centred where its weight lies.
     pub extent: PxRect,
 }
 
@@ -105,8 +105,10 @@ impl PeakPicker {
         self.ready = true;
     }
 
-    /// The bounding box of the connected cells around `peak` whose logit is at most [`FALL`] lower, which move with it, and
-    /// are no further away than another peak would be.
+    /// The connected cells around `peak` whose logit is at most [`FALL`] lower, which move with it, and are no further away
+    /// than another peak would be: as wide and as high as their bounding box, and centred where their weight lies. A
+    /// network sees a mouth from all cells around it, often best from one beside it: of all of them the middle is steadier
+    /// than the peak (standard deviation 0.2 cells for 0.4).
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a peak lies on its map")]
     fn extent(&mut self, attended: &Attended<'_>, peak: Peak) -> PxRect {
         let (map, m) = (&attended.map, attended.motion);
@@ -120,6 +122,7 @@ impl PeakPicker {
             dx.hypot(dy) <= reach
         };
         let own = py * g.cols + px;
+        let (mut weight, mut sum_x, mut sum_y) = (0.0, 0.0, 0.0);
         let coherent = |j: usize| (m.dx[j] - m.dx[own]).hypot(m.dy[j] - m.dy[own]) < APART;
         self.visited.fill(false);
         self.stack.clear();
@@ -128,6 +131,8 @@ impl PeakPicker {
         while let Some(i) = self.stack.pop() {
             let (x, y) = (i % g.cols, i.div_euclid(g.cols));
             (x0, x1, y0, y1) = (x0.min(x), x1.max(x), y0.min(y), y1.max(y));
+            let w = (map.logits[i] - peak.logit).exp();
+            (weight, sum_x, sum_y) = (weight + w, sum_x + w * x as f32, sum_y + w * y as f32);
             let mut visit = |j: usize| {
                 let (x, y) = (j % g.cols, j.div_euclid(g.cols));
                 if !self.visited[j] && map.logits[j] >= peak.logit - FALL && near(x, y) && coherent(j) {
@@ -148,9 +153,8 @@ impl PeakPicker {
                 visit(i + g.cols);
             }
         }
-        let (w, h) = (g.cell_w(), g.cell_h());
-        let (x0, y0, x1, y1) = (x0 as f32 - 0.5, y0 as f32 - 0.5, x1 as f32 + 0.5, y1 as f32 + 0.5);
-        PxRect::from_edges(x0 * w, y0 * h, x1 * w, y1 * h)
+        let centre = g.to_px(CellPoint { x: sum_x / weight, y: sum_y / weight });
+        PxRect { centre, w: (x1 - x0 + 1) as f32 * g.cell_w(), h: (y1 - y0 + 1) as f32 * g.cell_h() }
     }
 
     /// The peaks of the last map pushed, strongest first.
@@ -257,7 +261,10 @@ mod tests {
         let p = peaks(&vec![1.0; G.cells()]);
         assert_eq!(p.len(), 1);
         assert_eq!(p[0].cell, CellPoint { x: 0.0, y: 0.0 });
-        // No larger than the distance at which there could be another peak.
-        assert_eq!(p[0].extent, PxRect::from_edges(-50.0, -50.0, 350.0, 350.0));
+        // No larger than the distance at which there could be another peak: the eleven cells at most three away.
+        let PxRect { centre, w, h } = p[0].extent;
+        assert_eq!((w, h), (400.0, 400.0));
+        let middle = 100.0 * 12.0 / 11.0;
+        assert!((centre.x - middle).abs() < 0.01 && (centre.y - middle).abs() < 0.01, "{centre:?}");
     }
 }

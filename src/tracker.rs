@@ -26,7 +26,7 @@ use crate::assign::Assigner;
 use crate::attention::Attended;
 use crate::av_object::{AvObject, TrackState};
 use crate::av_offset::OffsetBelief;
-use crate::geometry::{CellPoint, PxPoint, PxRect};
+use crate::geometry::{CellPoint, MapGeometry, PxPoint};
 use crate::motion::Patch;
 use crate::peaks::{MAX_PEAKS, Peak};
 use crate::time::TimeDelta;
@@ -38,6 +38,11 @@ pub const MAX_OBJECTS: usize = 16;
 const ALONE: f32 = 1.5;
 /// Share of the present look in what an object is remembered by, a slot.
 const LOOK_GAIN: f32 = 0.05;
+
+/// Share of the present motion in what an object's velocity is taken for, a slot.
+const VELOCITY_GAIN: f32 = 0.15;
+/// What is left of its velocity after a slot out of sight: half after half a second.
+const COASTING: f32 = 0.95;
 
 /// A lost object is looked for in one slot of so many.
 const SEARCH_EVERY: usize = 5;
@@ -82,7 +87,7 @@ pub struct TrackerConfig {
 impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
-            reach_share: 0.3,
+            reach_share: 0.2,
             apart_share: 0.2,
             begin_logit: -0.4,
             confirm_ms: 200,
@@ -93,7 +98,7 @@ impl Default for TrackerConfig {
             forget_after_ms: 60_000,
             move_logit: -0.4,
             smoothing: 0.2,
-            visible_likeness: 0.4,
+            visible_likeness: 0.65,
             likeness: 0.7,
             own_offset: 0.5,
             own_offset_s: 4.0,
@@ -110,6 +115,8 @@ struct Track {
     heard: usize,
     /// Slots out of sight.
     hidden: usize,
+    /// How it moved of late while it was seen, source pixels a slot: out of sight it goes on so.
+    velocity: (f32, f32),
     /// The shot in which it was last seen.
     shot: u32,
     look: Patch,
@@ -199,7 +206,7 @@ impl Tracker {
     fn assign(&mut self, peaks: &[Peak], seen: &Attended<'_>, reach: f32) {
         let (tracks, shot) = (&self.tracks, self.shot);
         let answer = self.assigner.solve(peaks.len(), tracks.len(), ALONE, |p, t| {
-            let near = tracks[t].object.rect.centre.distance(peaks[p].px) / reach;
+            let near = tracks[t].object.rect.centre.distance(peaks[p].extent.centre) / reach;
             if near <= 1.0 && tracks[t].shot == shot { near * near } else { f32::MAX }
         });
         let mut left = [false; MAX_PEAKS];
@@ -211,7 +218,7 @@ impl Tracker {
         }
         let apart = self.config.apart_share * seen.map.geometry.height as f32;
         for (peak, _) in peaks.iter().zip(left).filter(|(_, left)| *left) {
-            let here = |t: &Track| t.shot == self.shot && t.object.rect.centre.distance(peak.px) < apart;
+            let here = |t: &Track| t.shot == self.shot && t.object.rect.centre.distance(peak.extent.centre) < apart;
             if !self.tracks.iter().any(here) {
                 self.begin(peak, seen);
             }
@@ -279,7 +286,7 @@ impl Tracker {
                 self.tracks.remove(i);
             }
         }
-        let rect = PxRect { centre: peak.px, ..peak.extent };
+        let rect = peak.extent;
         let state = if self.confirm_slots <= 1 { TrackState::Confirmed } else { TrackState::Tentative };
         let object = AvObject { id: self.next_id, rect, logit: peak.logit, state, last_peak: peak.start };
         self.next_id += 1;
@@ -288,8 +295,9 @@ impl Tracker {
             hits: usize::from(peak.logit >= self.config.confirm_logit),
             heard: 0,
             hidden: 0,
+            velocity: (0.0, 0.0),
             shot: self.shot,
-            look: seen.motion.patch(seen.map.geometry.to_cell(peak.px)),
+            look: seen.motion.patch(seen.map.geometry.to_cell(rect.centre)),
             belief: OffsetBelief::new(seen.scores.log_prior()),
             peak: Some(peak.cell),
         });
@@ -342,7 +350,10 @@ impl Track {
             let look = seen.motion.patch(there);
             let alike = self.look.likeness(&look);
             if followed && alike >= config.visible_likeness {
-                self.object.rect.centre = seen.map.geometry.to_px(there);
+                let (from, to) = (self.object.rect.centre, seen.map.geometry.to_px(there));
+                self.velocity.0 += VELOCITY_GAIN * (to.x - from.x - self.velocity.0);
+                self.velocity.1 += VELOCITY_GAIN * (to.y - from.y - self.velocity.1);
+                self.object.rect.centre = to;
                 self.hidden = 0;
                 if alike >= config.likeness {
                     self.look.blend(&look, LOOK_GAIN);
@@ -354,9 +365,19 @@ impl Track {
                 return None;
             }
             self.hidden += 1;
+            self.coast(seen.map.geometry);
         }
         let reach = if same_shot { config.reach_share * seen.map.geometry.rows as f32 } else { 1.0 };
         if proven { self.find(seen, place, reach, config.likeness) } else { None }
+    }
+
+    /// Out of sight it goes on as it went, slower and slower, and stays in the picture.
+    fn coast(&mut self, geometry: MapGeometry) {
+        let centre = &mut self.object.rect.centre;
+        centre.x = (centre.x + self.velocity.0).clamp(0.0, geometry.width as f32);
+        centre.y = (centre.y + self.velocity.1).clamp(0.0, geometry.height as f32);
+        self.velocity.0 *= COASTING;
+        self.velocity.1 *= COASTING;
     }
 
     /// The place within `reach` cells that looks most like it, if any does.
@@ -389,8 +410,8 @@ impl Track {
         // A weak peak keeps an object, a strong one moves it: chance agreement beside a silent face is not to drag it off.
         if peak.logit >= config.move_logit {
             let k = config.smoothing;
-            o.rect.centre.x += k * (peak.px.x - o.rect.centre.x);
-            o.rect.centre.y += k * (peak.px.y - o.rect.centre.y);
+            o.rect.centre.x += k * (peak.extent.centre.x - o.rect.centre.x);
+            o.rect.centre.y += k * (peak.extent.centre.y - o.rect.centre.y);
             o.rect.w += k * (peak.extent.w - o.rect.w);
             o.rect.h += k * (peak.extent.h - o.rect.h);
             self.heard += 1;
@@ -431,7 +452,7 @@ impl Track {
 mod tests {
     use super::*;
     use crate::attention::{AttentionMap, Scores};
-    use crate::geometry::MapGeometry;
+    use crate::geometry::{MapGeometry, PxRect};
     use crate::motion::CellMotion;
     use crate::time::Timestamp;
 

@@ -37,7 +37,7 @@ const DIM: usize = 128;
 const HEAD: f32 = 26.0;
 /// The default engine's way of reading scores.
 const SCORE: ScoreSpec =
-    ScoreSpec { scale: 80.4, zero_ms: 0.0, spread_ms: 60.0, sure: 0.1, nothing: 0.04, slope: 1.42, bias: -2.47 };
+    ScoreSpec { scale: 88.4, zero_ms: 0.0, spread_ms: 120.0, sure: 0.1, nothing: 0.04, slope: 0.99, bias: -2.32 };
 
 fn hash(a: u64, b: u64) -> f32 {
     let mut s = a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.wrapping_mul(0xD1B5_4A32_D192_ED03);
@@ -342,12 +342,9 @@ fn ids_stay_with_people() {
         );
         assert!(f.truth > 500, "{}: hardly anything to judge", scene.name);
         assert!(pointing > 0.9, "{}: pointing {pointing}", scene.name);
-        // A voice of nobody in the picture makes objects of chance of the background: told in docs/limits.md.
         let (least_mota, least_idf1) = match scene.name {
-            "cuts" => (-1.0, 0.4),
-            "crossing" => (0.85, 0.65),
-            // What passes in front may still carry an object off.
-            "occlusion" => (0.4, 0.65),
+            // Who is behind another for long is sometimes begun anew.
+            "crossing" => (0.85, 0.8),
             _ => (0.9, 0.95),
         };
         assert!(mota > least_mota && idf1 > least_idf1, "{}: MOTA {mota} IDF1 {idf1}", scene.name);
@@ -355,5 +352,5 @@ fn ids_stay_with_people() {
     }
     let switches = total.0 as f32 / total.1;
     println!("{switches:.2} id switches a minute");
-    assert!(switches < 3.5, "{switches} id switches a minute");
+    assert!(switches <= 1.0, "{switches} id switches a minute");
 }
