@@ -301,6 +301,12 @@ impl Attention {
         Some(())
     }
 
+    /// The video map `[dim, rows, cols]` of the slot last taken in.
+    #[must_use]
+    pub fn last_map(&self) -> &[f32] {
+        &self.maps[(self.done + self.maps.len() - 1) % self.maps.len()]
+    }
+
     /// The attention of the slot last taken in, at the offset now expected; `motion` is that slot's.
     pub fn map<'a>(&'a mut self, start: Timestamp, motion: &'a CellMotion) -> Attended<'a> {
         self.read_out();

@@ -75,6 +75,8 @@ pub mod overlay;
 pub mod peaks;
 pub mod reduce;
 pub mod session;
+pub mod sync;
+pub mod sync_meter;
 pub mod time;
 pub mod tracker;
 pub mod voice;

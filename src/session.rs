@@ -21,6 +21,7 @@ use crate::geometry::MapGeometry;
 use crate::motion::{CellMotion, MotionConfig, MotionEstimator};
 use crate::net::{Backend, Engine, NetError};
 use crate::peaks::{PeakConfig, PeakPicker};
+use crate::sync_meter::{Judged, Stretch, SyncMeter, SyncMeterConfig};
 use crate::time::{SLOT, TimeDelta, Timestamp};
 use crate::tracker::{Tracker, TrackerConfig};
 use crate::voice::{VoiceActivity, VoiceConfig};
@@ -53,6 +54,9 @@ pub struct SessionConfig {
     pub voice: VoiceConfig,
     /// Speaking.
     pub speaking: SpeakingConfig,
+    /// The sync meter, where the offset is to be measured finely; it costs about as much as the attention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncMeterConfig>,
 }
 
 impl SessionConfig {
@@ -151,6 +155,8 @@ pub struct Report<'a> {
     pub offset: Option<AvOffset>,
     /// The attention behind it.
     pub map: AttentionMap<'a>,
+    /// A stretch of the sync meter that has just been finished; it ended [`SyncMeter::reach`] ago.
+    pub stretch: Option<&'a Stretch>,
 }
 
 /// What the session did, for the summary.
@@ -188,10 +194,12 @@ struct Stages {
     tracker: Tracker,
     decider: SpeakingDecider,
     offset: OffsetEstimator,
+    meter: Option<SyncMeter>,
     /// Slots that wait for their sound vector.
     waiting: VecDeque<Slot>,
     empty_map: Vec<f32>,
     empty_sound: Vec<f32>,
+    dim: usize,
     failed: u64,
     failed_in_a_row: u32,
     cut_off: u64,
@@ -234,10 +242,15 @@ impl<P: Luma> Session<P> {
                 tracker: Tracker::new(&config.tracker),
                 decider: SpeakingDecider::new(&config.speaking),
                 offset: OffsetEstimator::new(&m.score),
+                meter: config
+                    .sync
+                    .as_ref()
+                    .map(|c| SyncMeter::new(c, geometry, m.dim, m.audio.steps_per_slot, m.score.scale)),
                 voice: VoiceActivity::new(&config.voice),
                 waiting: VecDeque::with_capacity(MOST_WAITING),
                 empty_map: vec![0.0; m.dim * geometry.cells()],
-                empty_sound: vec![0.0; m.dim],
+                empty_sound: vec![0.0; m.dim * m.audio.steps_per_slot],
+                dim: m.dim,
                 video,
                 audio,
                 failed: 0,
@@ -296,6 +309,13 @@ impl<P: Luma> Session<P> {
             }
         }
         Ok(self.stages.finish_slot())
+    }
+
+    /// After the last report of an ended stream: what the sync meter had begun of a stretch, if it is half of one.
+    pub fn last_stretch(&mut self) -> Option<&Stretch> {
+        let meter = self.stages.meter.as_mut()?;
+        meter.end();
+        meter.pull()
     }
 
     /// From the start of a slot to its report, in stream time: what must have arrived before it can be told.
@@ -376,16 +396,19 @@ impl Stages {
                 failure = Some(e);
             }
         }
-        match audio {
-            Ok(false) => {}
-            // Attention looks at slots: the first of a slot's vectors stands for its beginning.
-            Ok(true) => {
-                let none = &self.empty_sound[..];
-                self.attention.push_sound(self.audio.pull().map_or(none, |v| &v[..none.len()]));
-            }
+        let heard = match audio {
+            Ok(heard) => heard,
             Err(e) => {
-                self.attention.push_sound(&self.empty_sound);
                 failure = Some(e);
+                true
+            }
+        };
+        if heard {
+            let sound = self.audio.pull().unwrap_or(&self.empty_sound);
+            // Attention looks at slots: the first of a slot's vectors stands for its beginning.
+            self.attention.push_sound(&sound[..self.dim]);
+            if let Some(meter) = &mut self.meter {
+                meter.push_sound(sound);
             }
         }
         let Some(error) = failure else {
@@ -415,12 +438,24 @@ impl Stages {
         {
             self.attention.set_offset(o.offset);
         }
+        if let Some(meter) = &mut self.meter {
+            meter.push_map(slot.start, self.attention.last_map(), motion, slot.voiced);
+        }
         let attended = self.attention.map(slot.start, motion);
         self.peaks.push(&attended);
         self.tracker.push(self.peaks.pull()?, &attended, slot.voiced);
         self.decider.push(self.tracker.pull()?, slot.voiced, slot.moved);
         let (speakers, voice) = self.decider.pull()?;
-        Some(Report { start: slot.start, speakers, voice, offset, map: attended.map })
+        let mut stretch = None;
+        if let Some(meter) = &mut self.meter {
+            for s in speakers {
+                let cell = attended.map.geometry.to_cell(s.object.rect.centre);
+                meter.judge(Judged { cell, probability: s.probability });
+            }
+            meter.advance();
+            stretch = meter.pull();
+        }
+        Some(Report { start: slot.start, speakers, voice, offset, map: attended.map, stretch })
     }
 
     fn latency(&self) -> TimeDelta {
@@ -438,6 +473,9 @@ impl Stages {
         self.tracker.reset();
         self.decider.reset();
         self.offset.reset();
+        if let Some(meter) = &mut self.meter {
+            meter.reset();
+        }
         self.waiting.clear();
     }
 }

@@ -141,6 +141,8 @@ fn job(clip: &Path, pipeline: &str, output: Option<PathBuf>) -> anyhow::Result<J
         display: false,
         heatmap: false,
         salvage: true,
+        audio_track: 0,
+        sample: None,
     })
 }
 

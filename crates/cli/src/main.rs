@@ -1,11 +1,13 @@
 //! `seehear`: tells live, without a face detector, who in the picture is making the sound.
 
+mod bar;
 mod bench;
 mod check;
 mod engine;
 mod find;
 mod run;
 mod say;
+mod sync;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ Examples:
   seehear run talk.mp4 --events events.jsonl     25 JSON lines a second, for machines
   seehear run /dev/video0 --display              camera and microphone, in a window
   seehear run rtsp://camera/1 -e - | jq .voice   an IP camera
+  seehear sync talk.mp4 --fix out.mp4            lip sync measured, and a corrected copy
   seehear check                                  is everything installed?
   seehear bench                                  how fast is this machine?
 
@@ -55,6 +58,7 @@ struct EngineArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Args),
+    Sync(sync::Args),
     Check(check::Args),
     Bench(bench::Args),
 }
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.verb {
         Verb::Run(args) => run::main(args, &cli.engine),
+        Verb::Sync(args) => sync::main(args, &cli.engine),
         Verb::Check(args) => check::main(args),
         Verb::Bench(args) => bench::main(args, &cli.engine),
     };

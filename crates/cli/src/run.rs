@@ -1,5 +1,6 @@
 //! `seehear run`.
 
+use crate::bar::Bar;
 use crate::{EngineArgs, engine, say};
 use anyhow::Context;
 use gstseehear::error::RunError;
@@ -7,13 +8,12 @@ use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
 use gstseehear::run::{Job, Observer, Progress};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use seehear::events::{EventWriter, Header, Summary};
 use seehear::session::Report;
-use seehear::time::{SLOT, TimeDelta, Timestamp};
+use seehear::time::{SLOT, Timestamp};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +87,10 @@ pub(crate) struct Args {
     #[arg(long)]
     salvage: bool,
 
+    /// Which of the input's sound tracks is taken, from 1
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    audio_track: u16,
+
     /// Stop after this much of the input, seconds, as in 12.5
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     duration: Option<f64>,
@@ -97,7 +101,7 @@ fn parse_set(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     let s: f64 = text.parse().map_err(|_| "expected seconds, as in 12.5".to_owned())?;
     if s > 0.0 && s.is_finite() { Ok(s) } else { Err("expected a time above 0".to_owned()) }
 }
@@ -132,7 +136,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         until: args.duration.map(|s| Duration::from_secs_f64(s).as_nanos()),
         stop: Arc::clone(&stop),
     };
-    let bar = Bar::new(args);
+    let bar = Bar::new(!args.quiet && !args.json);
     let mut averaged_channels = 0;
     let mut look = |p: Progress| {
         averaged_channels = p.averaged_channels;
@@ -215,6 +219,8 @@ fn job(args: &Args) -> anyhow::Result<Job> {
         display: args.display,
         heatmap: args.heatmap,
         salvage: args.salvage,
+        audio_track: usize::from(args.audio_track) - 1,
+        sample: None,
     })
 }
 
@@ -281,43 +287,6 @@ impl Observer for Talker {
             }
         }
         Ok(())
-    }
-}
-
-/// The progress bar: position, speed, time left.
-struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    fn new(args: &Args) -> Self {
-        if args.quiet || args.json || !io::stderr().is_terminal() {
-            return Self(None);
-        }
-        Self(Some(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8))))
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "display")]
-    fn update(&self, p: Progress) {
-        let Some(bar) = &self.0 else { return };
-        let style = |text: &str| ProgressStyle::with_template(text).expect("our own template");
-        let ms = |t: TimeDelta| u64::try_from(t.ns().div_euclid(1_000_000)).unwrap_or(0);
-        match p.length {
-            Some(length) if bar.length().is_none() => {
-                bar.set_style(style("{wide_bar:.green} {percent:>3} %  {msg}  {eta} left"));
-                bar.set_length(ms(length));
-            }
-            None if bar.position() == 0 => bar.set_style(style("{spinner} {msg}")),
-            _ => {}
-        }
-        bar.set_position(ms(p.at - Timestamp::ZERO));
-        let wall = p.wall.as_secs_f64().max(1e-3);
-        let fps = p.slots as f64 / wall;
-        bar.set_message(format!("{}  {fps:.0} slots/s  {:.1}× real time", p.at, fps * SLOT.as_s_f64()));
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }
 

@@ -28,6 +28,7 @@ use gst::prelude::*;
 use seehear::events::{Header, Summary};
 use seehear::net::{Backend, Engine};
 use seehear::session::Report;
+use seehear::sync_meter::Stretch;
 use seehear::time::{SLOT, TimeDelta, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
@@ -58,6 +59,9 @@ pub trait Observer: Send {
     /// # Errors
     /// As for the header.
     fn report(&mut self, report: &Report<'_>) -> io::Result<()>;
+
+    /// After the last report of a session: what its sync meter, if it has one, had begun.
+    fn last_stretch(&mut self, _stretch: &Stretch) {}
 }
 
 /// How far a run has come, and what it has met.
@@ -92,6 +96,27 @@ pub struct Job {
     pub heatmap: bool,
     /// Take what can be read of a damaged file; otherwise damage is an error.
     pub salvage: bool,
+    /// Which of the sound tracks is taken, from 0.
+    pub audio_track: usize,
+    /// Analyse samples of the input only.
+    pub sample: Option<Sample>,
+}
+
+/// Of every `every` of the input only the first `take` is analysed; each sample is a programme of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The period.
+    pub every: TimeDelta,
+    /// How much of it.
+    pub take: TimeDelta,
+}
+
+impl Sample {
+    /// Whether what begins at `at` is analysed, and in which sample.
+    pub(crate) fn index(self, at: Timestamp) -> Option<i64> {
+        let ns = at.ns().max(0);
+        (ns.rem_euclid(self.every.ns()) < self.take.ns()).then(|| ns.div_euclid(self.every.ns()))
+    }
 }
 
 impl Job {
@@ -257,7 +282,7 @@ impl Built {
         for gate in &gates {
             shut_when(gate, &shared);
         }
-        let found = source::build(&job.plan, values, &pipeline, &targets)?;
+        let found = source::build(&job.plan, values, &pipeline, &targets, job.audio_track)?;
         let output = job.output.clone();
         Ok(Self { pipeline, found, shared, overlay, gates, output })
     }
@@ -426,6 +451,11 @@ impl Built {
     /// Whether the input has what is needed, as far as is known by now.
     fn complete(&self, job: &Job, trouble: &Trouble, waited: Duration) -> Result<(), RunError> {
         if let Some(stream) = self.found.missing() {
+            let tracks = self.found.audio_tracks.load(Ordering::Acquire);
+            if stream == "audio" && tracks > 0 {
+                let why = format!("it has {tracks} sound track(s), number {} was asked for", job.audio_track + 1);
+                return Err(RunError::Input { input: job.input.name(), why });
+            }
             return Err(trouble.missing(stream));
         }
         // decodebin swallows the error of a demuxer that gives up while its state is still being changed, and then

@@ -1,13 +1,13 @@
 //! The source: a plan's description as one bin with a decoded `video` and a decoded `audio` pad.
 //!
-//! Decoders show their pads as they find the streams; the first video and the first audio pad are taken, the others go
+//! Decoders show their pads as they find the streams; the first video pad and the audio pad asked for (the first) are taken, the others go
 //! to a sink that forgets them. What the file does not have is known when the source says that there are no more pads.
 
 use crate::error::RunError;
 use crate::plan::{Plan, fill};
 use gst::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the decoded streams are to go: the sink pads of the first elements behind the source.
@@ -26,6 +26,8 @@ pub struct Found {
     pub video: AtomicBool,
     /// An audio stream was linked.
     pub audio: AtomicBool,
+    /// Sound tracks seen so far.
+    pub audio_tracks: AtomicUsize,
     /// All streams are known.
     pub complete: AtomicBool,
     /// Why a stream could not be linked.
@@ -56,7 +58,8 @@ impl Found {
     }
 }
 
-/// Builds the plan's source into `pipeline` and links what it finds to `targets`.
+/// Builds the plan's source into `pipeline` and links what it finds to `targets`; of several sound tracks that of number
+/// `audio_track`, from 0, in the order in which the source shows them.
 ///
 /// # Errors
 /// When a description can't be parsed or an element is missing.
@@ -65,13 +68,14 @@ pub fn build(
     values: &BTreeMap<String, String>,
     pipeline: &gst::Pipeline,
     targets: &Targets,
+    audio_track: usize,
 ) -> Result<Arc<Found>, RunError> {
     let found = Arc::new(Found::default());
     if let Some(launch) = &plan.source.launch {
         let bin = parse(launch, values, "source.launch")?;
         let source = find(&bin)?;
         add(pipeline, bin.upcast_ref())?;
-        watch(&source, pipeline, targets, &found);
+        watch(&source, pipeline, targets, &found, audio_track);
         let known = Arc::clone(&found);
         source.connect_no_more_pads(move |_| known.complete.store(true, Ordering::Release));
         return Ok(found);
@@ -142,7 +146,7 @@ fn add(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), RunError>
     pipeline.add(element).map_err(|e| setup(e.to_string()))
 }
 
-fn watch(source: &gst::Element, pipeline: &gst::Pipeline, targets: &Targets, found: &Arc<Found>) {
+fn watch(source: &gst::Element, pipeline: &gst::Pipeline, targets: &Targets, found: &Arc<Found>, audio_track: usize) {
     let targets = targets.clone();
     let found = Arc::clone(found);
     let pipeline = pipeline.downgrade();
@@ -152,7 +156,8 @@ fn watch(source: &gst::Element, pipeline: &gst::Pipeline, targets: &Targets, fou
         let kind = caps.structure(0).map_or("", |s| s.name().as_str());
         let result = if kind.starts_with("video/") && !found.video.swap(true, Ordering::AcqRel) {
             link(pad, &targets.video)
-        } else if kind.starts_with("audio/") && !found.audio.swap(true, Ordering::AcqRel) {
+        } else if kind.starts_with("audio/") && found.audio_tracks.fetch_add(1, Ordering::AcqRel) == audio_track {
+            found.audio.store(true, Ordering::Release);
             link(pad, &targets.audio)
         } else {
             forget(&pipeline, pad)

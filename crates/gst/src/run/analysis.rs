@@ -63,6 +63,9 @@ pub(super) struct Analysis<'a> {
     shared: &'a Shared,
     observer: &'a mut dyn Observer,
     session: Option<(Session<GstPicture>, SourceFormat)>,
+    /// The sample that the session is of, where only samples are analysed.
+    sample: Option<i64>,
+    told_header: bool,
     arrivals: VecDeque<(Timestamp, Instant)>,
     samples: Vec<f32>,
     outcome: Outcome,
@@ -95,6 +98,8 @@ impl<'a> Analysis<'a> {
             shared,
             observer,
             session: None,
+            sample: None,
+            told_header: false,
             arrivals: VecDeque::with_capacity(ARRIVALS),
             samples: Vec::with_capacity(16_000),
             outcome: Outcome::default(),
@@ -122,6 +127,7 @@ impl<'a> Analysis<'a> {
         loop {
             self.report_all()?;
             if ended == (true, true) {
+                self.tell_last_stretch();
                 return Ok(());
             }
             let want = match &self.session {
@@ -160,6 +166,17 @@ impl<'a> Analysis<'a> {
     }
 
     fn take_frame(&mut self, item: VideoItem, arrival: Instant) -> Result<(), RunError> {
+        if let Some(sample) = self.job.sample {
+            let index = sample.index(item.frame.pts);
+            if self.sample != index {
+                self.close()?;
+            }
+            self.sample = index;
+            if index.is_none() {
+                self.shared.at.store(item.frame.pts.ns(), Ordering::Relaxed);
+                return Ok(());
+            }
+        }
         if self.session.as_ref().is_none_or(|(_, format)| *format != item.format) {
             self.open(item.format)?;
         }
@@ -177,16 +194,12 @@ impl<'a> Analysis<'a> {
     fn open(&mut self, format: SourceFormat) -> Result<(), RunError> {
         let lead = self.job.plan.live.then(|| TimeDelta::from_ms(self.job.plan.max_lead_ms));
         let mut next = Session::new(self.engine, self.backend, format, &self.job.plan.stages, lead)?;
-        if let Some((old, _)) = &mut self.session {
-            old.end_video();
-            old.end_audio();
-            self.report_all()?;
-            if let Some((old, _)) = &self.session {
-                self.before = sum(self.before, old.counters());
-                self.before.align.jumps += 1;
-                next.give_ids_from(self.before.objects);
-            }
-        } else {
+        if self.session.is_some() {
+            self.close()?;
+            self.before.align.jumps += 1;
+        }
+        next.give_ids_from(self.before.objects);
+        if !std::mem::replace(&mut self.told_header, true) {
             self.observer.header(&Header {
                 schema: SCHEMA,
                 source: self.job.input.name(),
@@ -199,6 +212,26 @@ impl<'a> Analysis<'a> {
         }
         self.session = Some((next, format));
         Ok(())
+    }
+
+    /// Ends the session, if there is one: its last reports are told and its account kept.
+    fn close(&mut self) -> Result<(), RunError> {
+        if let Some((old, _)) = &mut self.session {
+            old.end_video();
+            old.end_audio();
+        }
+        self.report_all()?;
+        self.tell_last_stretch();
+        if let Some((old, _)) = self.session.take() {
+            self.before = sum(self.before, old.counters());
+        }
+        Ok(())
+    }
+
+    fn tell_last_stretch(&mut self) {
+        if let Some(stretch) = self.session.as_mut().and_then(|(session, _)| session.last_stretch()) {
+            self.observer.last_stretch(stretch);
+        }
     }
 
     fn take_sound(&mut self, item: AudioItem) {

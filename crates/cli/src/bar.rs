@@ -1,0 +1,46 @@
+//! Progress on a terminal.
+
+use gstseehear::run::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use seehear::time::{SLOT, TimeDelta, Timestamp};
+use std::io::{self, IsTerminal};
+
+/// The progress bar: position, speed, time left.
+pub(crate) struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// `shown`: if standard error is a terminal at all.
+    pub(crate) fn new(shown: bool) -> Self {
+        if !shown || !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        Self(Some(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8))))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "display")]
+    /// Shows how far a run is.
+    pub(crate) fn update(&self, p: Progress) {
+        let Some(bar) = &self.0 else { return };
+        let style = |text: &str| ProgressStyle::with_template(text).expect("our own template");
+        let ms = |t: TimeDelta| u64::try_from(t.ns().div_euclid(1_000_000)).unwrap_or(0);
+        match p.length {
+            Some(length) if bar.length().is_none() => {
+                bar.set_style(style("{wide_bar:.green} {percent:>3} %  {msg}  {eta} left"));
+                bar.set_length(ms(length));
+            }
+            None if bar.position() == 0 => bar.set_style(style("{spinner} {msg}")),
+            _ => {}
+        }
+        bar.set_position(ms(p.at - Timestamp::ZERO));
+        let wall = p.wall.as_secs_f64().max(1e-3);
+        let fps = p.slots as f64 / wall;
+        bar.set_message(format!("{}  {fps:.0} slots/s  {:.1}× real time", p.at, fps * SLOT.as_s_f64()));
+    }
+
+    /// Wipes it off.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
