@@ -147,6 +147,8 @@ impl SpeakingDecider {
                 m.speaking = !m.speaking;
                 m.against = 0;
             }
+            // Out of sight, after a cut say: what stands at its place now is somebody else's.
+            m.speaking &= object.state != TrackState::Lost;
             m.has_spoken |= m.speaking;
             let (speaking, has_spoken) = (m.speaking, m.has_spoken);
             self.speakers.push(Speaker { object: *object, probability, speaking, has_spoken });
@@ -251,6 +253,16 @@ mod tests {
         }
         assert_eq!(last, Voice::None);
         assert_eq!(run(&mut d, &[3.0], true, false).0, [false]);
+    }
+
+    #[test]
+    fn who_is_lost_stops_at_once() {
+        let mut d = decider();
+        for _ in 0..20 {
+            run(&mut d, &[5.0], true, true);
+        }
+        d.push(&[AvObject { state: TrackState::Lost, ..object(1, 5.0) }], true, true);
+        assert!(!d.pull().unwrap().0[0].speaking);
     }
 
     #[test]

@@ -50,11 +50,16 @@ pub struct AttentionConfig {
     /// How often the map is smoothed by a binomial 3 × 3 kernel. A network sees a mouth from all cells around it, and
     /// often best from beside it: smoothing brings the ring of peaks together in its middle.
     pub smoothing: u8,
+    /// Offset about which agreement is looked for until it is measured, ms, > 0: the sound is late. A device's own.
+    pub expected_ms: f32,
+    /// How far from there, ms, one standard deviation; the engine's own spread where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread_ms: Option<f32>,
 }
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { memory_ms: 700.0, own_share: 0.7, smoothing: 0 }
+        Self { memory_ms: 700.0, own_share: 0.7, smoothing: 0, expected_ms: 0.0, spread_ms: None }
     }
 }
 
@@ -187,6 +192,7 @@ pub struct Attention {
     scores: Scores,
     zero: f32,
     spread: f32,
+    expected: TimeDelta,
     row: Vec<f32>,
     base: Vec<f32>,
     logits: Vec<f32>,
@@ -223,13 +229,14 @@ impl Attention {
             seen: vec![0.0; OFFSETS * cells],
             scores: Scores::new(config, score, cells),
             zero: score.zero_ms / slot_ms,
-            spread: (score.spread_ms / slot_ms).max(0.25),
+            spread: (config.spread_ms.unwrap_or(score.spread_ms) / slot_ms).max(0.25),
+            expected: TimeDelta::from_ns((f64::from(config.expected_ms) * 1e6) as i64),
             row: vec![0.0; cells],
             base: vec![0.0; cells],
             logits: vec![0.0; cells],
             peaks: [0.0; OFFSETS],
         };
-        this.set_offset(TimeDelta::ZERO);
+        this.set_offset(this.expected);
         this
     }
 
@@ -444,7 +451,7 @@ impl Attention {
         self.shot = 0;
         self.sums.fill(0.0);
         self.seen.fill(0.0);
-        self.set_offset(TimeDelta::ZERO);
+        self.set_offset(self.expected);
     }
 
     /// The engine's zero: the offset, in ms, that it answers for material in sync.

@@ -72,6 +72,8 @@ impl SessionConfig {
             ("motion.cut_correlation", self.motion.cut_correlation, -1.0..=1.0),
             ("attention.memory_ms", self.attention.memory_ms, 40.0..=20_000.0),
             ("attention.own_share", self.attention.own_share, unit.clone()),
+            ("attention.expected_ms", self.attention.expected_ms, -600.0..=600.0),
+            ("attention.spread_ms", self.attention.spread_ms.unwrap_or(40.0), 10.0..=10_000.0),
             ("peaks.min_logit", self.peaks.min_logit, -20.0..=20.0),
             ("peaks.radius_share", self.peaks.radius_share, unit.clone()),
             ("tracker.reach_share", self.tracker.reach_share, unit.clone()),

@@ -49,14 +49,14 @@ pub struct EstimateConfig {
 impl Default for EstimateConfig {
     fn default() -> Self {
         Self {
-            temperature: 1.0,
+            temperature: 1.3,
             strangers: 0.3,
             zero_spread_ms: 9.0,
             creep_cost: 3.0,
             jump_cost: 11.0,
             slope_gain: 6.0,
             least_drift_ms: 20.0,
-            least_confidence: 0.5,
+            least_confidence: 0.35,
             least_judged_s: 1.0,
         }
     }

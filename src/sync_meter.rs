@@ -1,7 +1,7 @@
-//! The sync meter: how well picture and sound agree at every offset in steps of 10 ms, second by second, where the talkers are.
+//! The sync meter: how well picture and sound agree at every offset in steps of 10 ms, stretch by stretch, where the talkers are.
 //!
 //! For every slot the score ⟨v(t, y, x), a(t + δ)⟩ of each cell at each shift δ of the sound is summed over a
-//! [`Stretch`] of a second, carried along by the flow as the attention is. At the end of a stretch the sums are read
+//! [`Stretch`] of two seconds, carried along by the flow as the attention is. At the end of a stretch the sums are read
 //! around the objects that seemed to speak in it (or, where there are none, everywhere), as the log-likelihood of each
 //! offset:
 //!
@@ -39,7 +39,7 @@ const WAITING: usize = 80;
 pub struct SyncMeterConfig {
     /// Largest offset that is looked for, ms, either way.
     pub reach_ms: i64,
-    /// Length of a stretch, ms.
+    /// Length of a stretch, ms. Long ones tell places apart, short ones times.
     pub stretch_ms: i64,
     /// Probability of speaking from which an object is judged.
     pub judge_probability: f32,
@@ -47,7 +47,7 @@ pub struct SyncMeterConfig {
 
 impl Default for SyncMeterConfig {
     fn default() -> Self {
-        Self { reach_ms: 600, stretch_ms: 1_000, judge_probability: 0.3 }
+        Self { reach_ms: 600, stretch_ms: 2_000, judge_probability: 0.3 }
     }
 }
 
@@ -356,7 +356,7 @@ mod tests {
 
     /// Cell 7 shows what is heard `late` frames of 10 ms later; all stretches' best shifts, and whether by objects.
     fn stretches(slots: usize, late: usize, judged: bool, cut_at: Option<usize>) -> Vec<(i64, usize, isize, bool)> {
-        let mut m = SyncMeter::new(&SyncMeterConfig::default(), G, DIM, STEPS, 400.0);
+        let mut m = SyncMeter::new(&SyncMeterConfig { stretch_ms: 1_000, ..SyncMeterConfig::default() }, G, DIM, STEPS, 400.0);
         let mut out = Vec::new();
         let mut take = |m: &mut SyncMeter| {
             let s = m.pull().unwrap();
