@@ -42,6 +42,8 @@ pub struct EstimateConfig {
     pub least_drift_ms: f64,
     /// Confidence below which nothing is told.
     pub least_confidence: f64,
+    /// Probability that anybody visible was heard at all, even odds beforehand, below which nothing is told.
+    pub least_somebody: f64,
     /// Seconds of visible speech below which nothing is told.
     pub least_judged_s: f64,
 }
@@ -57,6 +59,7 @@ impl Default for EstimateConfig {
             slope_gain: 6.0,
             least_drift_ms: 20.0,
             least_confidence: 0.35,
+            least_somebody: 0.5,
             least_judged_s: 1.0,
         }
     }
@@ -149,15 +152,19 @@ pub fn estimate(stretches: &[Stretch], zero_ms: f64, reach: TimeDelta, config: &
     }
     let path = grid.course(&evidence);
     let mut segments = Vec::new();
+    let mut odds = config.jump_cost; // of somebody against nobody, ln
     let mut first = 0;
     for i in 1..=path.len() {
         if i == path.len() || path[i].abs_diff(path[i - 1]) > 1 {
-            segments.push(grid.segment(&evidence[first..i]));
+            let (segment, gain) = grid.segment(&evidence[first..i]);
+            segments.push(segment);
+            odds += gain - config.jump_cost;
             first = i;
         }
     }
     let judged_s = segments.iter().map(|s| s.judged_s).sum();
     let whole = grid.offset(&grid.total(&evidence, 0.0));
+    let somebody = 1.0 / (1.0 + (-odds).exp()) >= config.least_somebody;
     let mut points = Vec::with_capacity(evidence.len());
     let (mut from, mut to) = (0, 0);
     for (i, e) in evidence.iter().enumerate() {
@@ -171,8 +178,18 @@ pub fn estimate(stretches: &[Stretch], zero_ms: f64, reach: TimeDelta, config: &
             points.push(Point { at: e.middle(), offset: grid.offset(&grid.total(near, 0.0)) });
         }
     }
-    let sure = |o: Offset| o.confidence >= config.least_confidence && judged_s >= config.least_judged_s;
-    Estimate { offset: Some(whole).filter(|o| sure(*o)), judged_s, segments, points }
+    let sure = somebody && whole.confidence >= config.least_confidence && judged_s >= config.least_judged_s;
+    if !sure {
+        // Segments of a programme that says nothing say nothing: they were cut out of noise.
+        segments.iter_mut().for_each(|s: &mut Segment| s.offset = s.offset.filter(|_| somebody));
+    }
+    Estimate { offset: sure.then_some(whole), judged_s, segments, points }
+}
+
+/// How much likelier an evidence is if somebody was heard at some offset, none favoured, than if nobody was: ln.
+fn gain(total: &[f64]) -> f64 {
+    let top = total.iter().copied().fold(f64::MIN, f64::max);
+    top + (total.iter().map(|t| (t - top).exp()).sum::<f64>() / total.len() as f64).ln()
 }
 
 /// The offsets looked for.
@@ -285,8 +302,8 @@ impl<'a> Grid<'a> {
         Offset { offset: from_ms(ms), confidence: within / mass, error: from_ms(error_ms), at_edge }
     }
 
-    /// One segment: a level line or a sloping one.
-    fn segment(&self, evidence: &[Evidence]) -> Segment {
+    /// One segment, a level line or a sloping one, and the [`gain`] of its evidence.
+    fn segment(&self, evidence: &[Evidence]) -> (Segment, f64) {
         let (first, last) = (&evidence[0], &evidence[evidence.len() - 1]);
         let (start, end) = (first.start, last.start + last.length);
         let span_ms = (last.middle() - first.middle()).as_ms_f64();
@@ -320,7 +337,7 @@ impl<'a> Grid<'a> {
             .sum();
         let drift_ms_per_min = if steps == 0.0 { 0.0 } else { steps * self.step_ms / (span_ms / 60_000.0) };
         let sure = offset.confidence >= c.least_confidence && judged_s >= c.least_judged_s;
-        Segment { start, end, offset: sure.then_some(offset), drift_ms_per_min, judged_s }
+        (Segment { start, end, offset: sure.then_some(offset), drift_ms_per_min, judged_s }, gain(&total))
     }
 }
 

@@ -37,6 +37,19 @@ impl Bar {
         bar.set_message(format!("{}  {fps:.0} slots/s  {:.1}× real time", p.at, fps * SLOT.as_s_f64()));
     }
 
+    /// Shows a share of a piece of work, 0…1.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
+    pub(crate) fn share(&self, part: f64, what: &'static str) {
+        let Some(bar) = &self.0 else { return };
+        if bar.length() != Some(1000) {
+            let style = ProgressStyle::with_template("{wide_bar:.green} {percent:>3} %  {msg}  {eta} left");
+            bar.set_style(style.expect("our own template"));
+            bar.set_length(1000);
+            bar.set_message(what);
+        }
+        bar.set_position((part.clamp(0.0, 1.0) * 1000.0) as u64);
+    }
+
     /// Wipes it off.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.0 {

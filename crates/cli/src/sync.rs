@@ -1,5 +1,12 @@
 //! `seehear sync`.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "slots of a stretch, pixels of a thumbnail"
+)]
+
 use crate::bar::Bar;
 use crate::run::parse_seconds;
 use crate::{EngineArgs, engine, say};
@@ -15,7 +22,7 @@ use seehear::sync::{self, Estimate, EstimateConfig};
 use seehear::sync_meter::{Stretch, SyncMeterConfig};
 use seehear::time::{SLOT, TimeDelta, Timestamp};
 use seehear_sync::fix::{Correction, Knot, fix};
-use seehear_sync::report::{self, SyncReport};
+use seehear_sync::report::{self, SyncReport, Thumbnail};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -122,7 +129,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
 
     if let Some(path) = &args.report {
         let file = PendingFile::create(path)?;
-        std::fs::write(file.path(), report::html(&told, &[])).with_context(|| path.display().to_string())?;
+        std::fs::write(file.path(), report::html(&told, &thumbnails(&job.input, &listener, &estimate))).with_context(|| path.display().to_string())?;
         file.commit()?;
     }
     if args.json {
@@ -176,10 +183,13 @@ struct Listener {
     stop: Arc<AtomicBool>,
     /// Slots with a voice, and with one whose owner was found in the picture.
     voiced: u64,
+    /// Of the picture, pixels.
+    size: (u32, u32),
 }
 
 impl Observer for Listener {
-    fn header(&mut self, _: &Header) -> io::Result<()> {
+    fn header(&mut self, header: &Header) -> io::Result<()> {
+        self.size = (header.width, header.height);
         Ok(())
     }
 
@@ -239,13 +249,44 @@ fn told(args: &Args, engine: &Engine, listener: &Listener, e: &Estimate, length:
     .with_verdicts()
 }
 
+/// Pictures of what was judged: up to six stretches, evenly spread over those in which somebody was heard. Without ffmpeg, or
+/// for a source that is no file, there are none.
+fn thumbnails(input: &Input, listener: &Listener, e: &Estimate) -> Vec<Thumbnail> {
+    let Input::File(path) = input else { return Vec::new() };
+    let judged = |s: &&Stretch| e.points.iter().any(|p| p.at >= s.start && p.at < s.start + SLOT * (s.slots as i64));
+    let heard: Vec<&Stretch> = listener.stretches.iter().filter(judged).collect();
+    let step = heard.len().div_ceil(6).max(1);
+    heard.into_iter().step_by(step).filter_map(|s| thumbnail(path, listener.size, s)).collect()
+}
+
+/// The picture at the end of a stretch, to which its place belongs.
+fn thumbnail(path: &Path, (width, height): (u32, u32), s: &Stretch) -> Option<Thumbnail> {
+    let at = s.start + SLOT * (s.slots as i64 - 1);
+    let (w, h) = (320.0, (320.0 * f64::from(height) / f64::from(width.max(1)) / 2.0).round() * 2.0);
+    let mut ffmpeg = std::process::Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-ss", &format!("{:.3}", (at - Timestamp::ZERO).as_s_f64()), "-i"]);
+    ffmpeg.arg(format!("file:{}", path.display()));
+    ffmpeg.args(["-frames:v", "1", "-vf", &format!("scale={w}:{h}"), "-c:v", "mjpeg", "-f", "image2pipe", "-"]);
+    let done = ffmpeg.output().ok().filter(|o| o.status.success() && !o.stdout.is_empty())?;
+    let scale = w / f64::from(width.max(1));
+    let (x, y, side) = (f64::from(s.place.x) * scale, f64::from(s.place.y) * scale, h / 5.0);
+    Some(Thumbnail {
+        t_ms: (at - Timestamp::ZERO).as_ms_f64(),
+        jpeg: done.stdout,
+        width: w as u32,
+        height: h as u32,
+        boxes: vec![[x - side / 2.0, y - side / 2.0, side, side]],
+        label: "where picture and sound agree best".to_owned(),
+    })
+}
+
 /// Why it can't be told.
 fn why(args: &Args, listener: &Listener, e: &Estimate) -> String {
     if listener.voiced == 0 {
         "no voice was heard, or nothing moved in the picture".to_owned()
     } else if listener.stretches.is_empty() {
         "there is too little speech in it: two seconds are the least".to_owned()
-    } else if e.judged_s < 1.0 {
+    } else if e.judged_s < 3.0 {
         format!("nobody visible was heard speaking, or the offset is beyond ±{} ms (see --range)", args.range)
     } else {
         "what was seen and heard of speakers does not agree on one offset".to_owned()
@@ -273,7 +314,6 @@ fn correction(e: &Estimate) -> Option<Correction> {
     let mut knots = Vec::new();
     for (i, (s, offset)) in told.iter().enumerate() {
         let half = TimeDelta::from_ns((s.end - s.start).ns().div_euclid(2));
-        #[expect(clippy::cast_possible_truncation, reason = "some ms")]
         let slope = TimeDelta::from_ns((s.drift_ms_per_min * half.as_s_f64() / 60.0 * 1e6) as i64);
         let end = told.get(i + 1).map_or(s.end, |(next, _)| next.start);
         knots.push(Knot { at: s.start, offset: *offset - slope });
@@ -292,7 +332,10 @@ fn write_fixed(
     let Some(correction) = correction(estimate) else {
         anyhow::bail!("{}: not written: the offset can't be told", output.display());
     };
-    let done = fix(input, output, &correction, &mut |_| {}, stop)?;
+    let bar = Bar::new(!args.quiet && !args.json);
+    let done = fix(input, output, &correction, &mut |part| bar.share(part, "writing"), stop);
+    bar.finish();
+    let done = done?;
     if !args.quiet && !args.json {
         say::note(&format!("wrote {}: {done}", output.display()));
     }
