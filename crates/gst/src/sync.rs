@@ -127,9 +127,11 @@ impl Follower {
     /// and then caught up with no faster than the correction ever moves.
     fn follow(&mut self, curve: &SyncCurve, t: Timestamp) -> TimeDelta {
         let mut now = Point { at: t, ..curve.at(Timestamp::ZERO + (t - Timestamp::ZERO - curve.lag)) };
+        // A stream that went back meets steps that it has taken: they are none to it.
         if let Some(before) = self.0
-            && before.steps == now.steps
+            && before.steps >= now.steps
         {
+            now.steps = before.steps;
             let passed = i128::from((t - before.at).max(TimeDelta::ZERO).ns());
             let most = i64::try_from((i128::from(curve.fastest) * passed).div_euclid(1_000_000_000));
             let most = TimeDelta::from_ns(most.unwrap_or(i64::MAX));
@@ -196,7 +198,10 @@ pub fn delay_picture(pad: &gst::Pad, curve: &Arc<SyncCurve>, left_out: &Arc<Atom
             },
             Some(gst::PadProbeData::Event(event)) => match event.view() {
                 // A sink speaks of the later stamps: whoever stands before them would take its pictures for late.
-                gst::EventView::Qos(_) => return gst::PadProbeReturn::Drop,
+                gst::EventView::Qos(_) => {
+                    info.data = None;
+                    return gst::PadProbeReturn::Handled;
+                }
                 gst::EventView::Gap(gap) => {
                     let (start, length) = gap.get();
                     if let Some(d) = delay(pad, Some(start)) {
@@ -383,5 +388,88 @@ fn send(pad: &gst::Pad, buffer: Option<gst::Buffer>) {
 fn fail(pad: &gst::Pad, why: &str) {
     if let Some(element) = pad.parent_element() {
         gst::element_error!(element, gst::StreamError::Format, ["the sound can't be delayed: {}", why]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAG: TimeDelta = TimeDelta::from_ms(1_000);
+
+    fn curve() -> SyncCurve {
+        SyncCurve::new(&SyncConfig::default(), TimeDelta::ZERO)
+    }
+
+    fn us(us: i64) -> TimeDelta {
+        TimeDelta::from_ns(us * 1_000)
+    }
+
+    fn at(curve: &SyncCurve, ms: i64) -> i64 {
+        curve.at(Timestamp::from_ms(ms)).applied.ns() / 1_000
+    }
+
+    #[test]
+    fn the_curve_is_straight_between_slots_and_level_before_and_after() {
+        let c = curve();
+        assert_eq!(at(&c, 0), 0);
+        for (ms, applied) in [(1_000, 0), (1_040, 400), (1_080, 800), (1_120, 800)] {
+            c.post(Timestamp::from_ms(ms), us(applied), false);
+        }
+        for (ms, applied) in [(-5, 0), (1_000, 0), (1_010, 100), (1_040, 400), (1_070, 700), (1_100, 800), (9_000, 800)] {
+            assert_eq!(at(&c, ms), applied, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_step_is_no_slope_and_a_slot_that_is_missing_none_either() {
+        let c = curve();
+        c.post(Timestamp::from_ms(1_000), us(0), false);
+        c.post(Timestamp::from_ms(1_040), us(300_000), true);
+        assert_eq!((at(&c, 1_000), at(&c, 1_001), at(&c, 1_040)), (300_000, 300_000, 300_000));
+        c.post(Timestamp::from_ms(5_000), us(300_400), false);
+        assert_eq!(at(&c, 2_000), 300_400);
+    }
+
+    #[test]
+    fn a_time_line_that_goes_back_forgets_the_other_and_the_memory_is_bounded() {
+        let c = curve();
+        for k in 0..10_000 {
+            c.post(Timestamp::from_ms(40 * k), us(k), false);
+        }
+        let kept = c.lock().len();
+        assert_eq!(kept, KEPT);
+        assert_eq!(at(&c, 0), 10_000 - 256);
+        c.post(Timestamp::from_ms(40), us(7), false);
+        assert_eq!((at(&c, 0), at(&c, 300_000)), (7, 7));
+    }
+
+    #[test]
+    fn a_late_analysis_is_held_and_caught_up_with_no_faster_than_the_correction_moves() {
+        let (c, mut f) = (curve(), Follower::default());
+        c.post(Timestamp::from_ms(40), us(0), false);
+        let mut follow = |ms: i64| f.follow(&c, Timestamp::from_ms(ms) + LAG).ns() / 1_000;
+        assert_eq!((follow(20), follow(400)), (0, 0));
+        for k in 2..=25 {
+            c.post(Timestamp::from_ms(40 * k), us(400 * (k - 1)), false);
+        }
+        // It is at 0.4 s where 3.6 ms were due; 10 ms/s are allowed.
+        assert_eq!((follow(440), follow(480)), (400, 800));
+        assert_eq!((0..40).map(|k| follow(520 + 40 * k)).last(), Some(9_600), "the last that is known");
+        c.post(Timestamp::from_ms(1_040), us(-50_000), true);
+        assert_eq!(follow(2_000), -50_000, "a step is taken at once");
+    }
+
+    #[test]
+    fn a_step_back_leaves_pictures_out_and_a_source_that_goes_back_does_not() {
+        let (c, mut p) = (curve(), Pictures::default());
+        let mut go = |ms: i64| p.delay(&c, Timestamp::from_ms(ms) + LAG).map(|d| (d.ns() / 1_000_000, ms));
+        c.post(Timestamp::from_ms(40), us(200_000), false);
+        assert_eq!([go(0), go(40)], [Some((200, 0)), Some((200, 40))]);
+        c.post(Timestamp::from_ms(80), us(80_000), true);
+        let gone: Vec<_> = (2..8).filter_map(|k| go(40 * k)).collect();
+        // 240 ms is where the last went; 80 + 80 and 120 + 80 are before it, 160 + 80 is at it.
+        assert_eq!(gone, [(80, 200), (80, 240), (80, 280)]);
+        assert_eq!(go(-500), Some((80, -500)));
     }
 }
