@@ -14,10 +14,10 @@
 
 use divan::{Bencher, black_box};
 use seehear::attention::{Attended, Attention, AttentionConfig, AttentionMap};
-use seehear::flow::{Flow, FlowConfig};
 use seehear::audio_delay::AudioDelay;
 use seehear::av_offset::AvOffset;
 use seehear::correct::{SyncConfig, SyncCorrector};
+use seehear::flow::{Flow, FlowConfig};
 use seehear::frame::{GreyImage, Luma};
 use seehear::geometry::MapGeometry;
 use seehear::mel::LogMel;

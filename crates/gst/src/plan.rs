@@ -272,7 +272,11 @@ mod tests {
             ("live = true", "live = true\nlife = 3", "life"),
             ("policy = \"drop-oldest\"", "policy = \"block\"", "would stall"),
             ("policy = \"drop-oldest\"", "policy = \"drop\"", "drop-newest"),
-            ("[stages]", "[sync]\nmax_delay_ms = 9000\n[stages]", "sync.max_delay_ms = 9000 is out of range (0 to 5000)"),
+            (
+                "[stages]",
+                "[sync]\nmax_delay_ms = 9000\n[stages]",
+                "sync.max_delay_ms = 9000 is out of range (0 to 5000)",
+            ),
             ("[stages]", "[sync]\nspeed = 1\n[stages]", "speed"),
             ("[stages]", "[stages.peaks]\nradius_share = 3.0\n[stages]", "stages.peaks.radius_share = 3"),
         ] {

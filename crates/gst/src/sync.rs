@@ -334,7 +334,8 @@ pub fn delay_sound(pad: &gst::Pad, curve: &Arc<SyncCurve>, max_delay: TimeDelta)
                     let mut sound = lock();
                     match Sound::new(caps.caps(), max_delay) {
                         // The same once more: the sound goes on.
-                        Ok(new) if sound.as_ref().is_some_and(|s| (s.rate, s.channels) == (new.rate, new.channels)) => {}
+                        Ok(new) if sound.as_ref().is_some_and(|s| (s.rate, s.channels) == (new.rate, new.channels)) => {
+                        }
                         Ok(new) => *sound = Some(new),
                         Err(why) => fail(pad, &why),
                     }
@@ -416,7 +417,8 @@ mod tests {
         for (ms, applied) in [(1_000, 0), (1_040, 400), (1_080, 800), (1_120, 800)] {
             c.post(Timestamp::from_ms(ms), us(applied), false);
         }
-        for (ms, applied) in [(-5, 0), (1_000, 0), (1_010, 100), (1_040, 400), (1_070, 700), (1_100, 800), (9_000, 800)] {
+        for (ms, applied) in [(-5, 0), (1_000, 0), (1_010, 100), (1_040, 400), (1_070, 700), (1_100, 800), (9_000, 800)]
+        {
             assert_eq!(at(&c, ms), applied, "{ms} ms");
         }
     }
