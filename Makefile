@@ -23,7 +23,7 @@ ORT := .deps/onnxruntime/libonnxruntime.so
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run test lint test-rust test-python check deny bench soak demo train clean
+.PHONY: help setup packages run test lint test-rust test-python check deny bench sync-check soak demo train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -90,6 +90,9 @@ bench: setup ## speed, latency, cores and memory on this machine; figures of doc
 	@cargo build -q --release -p seehear-cli
 	cargo bench -q -p seehear
 	$(SEEHEAR) bench $(ARGS)
+
+sync-check: setup ## live correction by the clock, 40 s with the sound late and 40 s with it early; figures of docs/sync.md
+	cargo test -q -p seehear-cli --test live_sync -- --ignored --nocapture
 
 soak: setup ## half an hour live: memory and latency at the beginning and at the end
 	@cargo build -q --release -p seehear-cli

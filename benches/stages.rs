@@ -14,6 +14,9 @@
 
 use divan::{Bencher, black_box};
 use seehear::attention::{Attended, Attention, AttentionConfig, AttentionMap};
+use seehear::audio_delay::AudioDelay;
+use seehear::av_offset::AvOffset;
+use seehear::correct::{SyncConfig, SyncCorrector};
 use seehear::flow::{Flow, FlowConfig};
 use seehear::frame::{GreyImage, Luma};
 use seehear::geometry::MapGeometry;
@@ -23,7 +26,7 @@ use seehear::net::{MelSpec, ScoreSpec};
 use seehear::overlay::{Mark, draw_mark};
 use seehear::peaks::{PeakConfig, PeakPicker};
 use seehear::reduce::Reducer;
-use seehear::time::Timestamp;
+use seehear::time::{SampleRate, TimeDelta, Timestamp};
 use seehear::tracker::{Tracker, TrackerConfig};
 
 fn main() {
@@ -135,4 +138,28 @@ fn peaks_and_tracker_slot(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn draw_a_speaker(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| draw_mark(black_box(Mark { id: 3, speaking: true, width: 240, height: 300 }), 3.6));
+}
+
+/// 40 ms of 48 kHz stereo: no delay (a copy), a slew of 10 ms/s, rest between two samples.
+#[divan::bench(args = [(0, 0), (80_001_000, 400_000), (80_001_000, 0)])]
+fn audio_delay_slot(bencher: Bencher<'_, '_>, (start_ns, per_slot_ns): (i64, i64)) {
+    let mut line = AudioDelay::new(SampleRate::new(48_000).unwrap(), 2, TimeDelta::from_ms(500)).unwrap();
+    let (input, mut out) = (wave(2 * 1_920), vec![0.0; 2 * 1_920]);
+    let mut delay = start_ns;
+    bencher.bench_local(|| {
+        // To and fro, so that it never ends at a limit.
+        delay = if delay == start_ns { start_ns + per_slot_ns } else { start_ns };
+        line.push(black_box(&input), TimeDelta::from_ns(delay), black_box(&mut out)).unwrap();
+    });
+}
+
+#[divan::bench]
+fn sync_corrector_slot(bencher: Bencher<'_, '_>) {
+    let mut corrector = SyncCorrector::new(&SyncConfig::default()).unwrap();
+    let mut k = 0;
+    bencher.bench_local(|| {
+        k = (k + 7_919_993) % 24_000_000;
+        corrector.push(Some(AvOffset { offset: TimeDelta::from_ns(80_000_000 + k), confidence: 1.0 }));
+        corrector.pull()
+    });
 }

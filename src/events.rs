@@ -7,6 +7,7 @@
 
 use crate::asd::Voice;
 use crate::av_object::TrackState;
+use crate::correct::{Correction, SyncState};
 use crate::session::{Report, SessionCounters};
 use crate::time::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,24 @@ pub struct ObjectEvent {
     pub state: TrackState,
 }
 
+/// What is done about the offset, where a run corrects it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyncEvent {
+    /// What is being done.
+    pub state: SyncState,
+    /// What is taken off the offset. > 0: the picture is delayed; < 0: the sound.
+    pub applied_ms: f64,
+    /// Where `applied_ms` is going.
+    pub target_ms: f64,
+}
+
+impl From<Correction> for SyncEvent {
+    fn from(c: Correction) -> Self {
+        let ms = |t: TimeDelta| rounded(t.as_ms_f64(), 1);
+        Self { state: c.state, applied_ms: ms(c.applied), target_ms: ms(c.target) }
+    }
+}
+
 /// One slot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FrameEvent {
@@ -80,6 +99,9 @@ pub struct FrameEvent {
     pub offset_ms: Option<f64>,
     /// 0…1.
     pub offset_confidence: f32,
+    /// The correction; left out where the run does not correct.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncEvent>,
 }
 
 /// Times between two percentiles, ms.
@@ -112,6 +134,8 @@ pub struct Drops {
     pub audio_gaps: u64,
     /// Pictures that went out without their own slot's result because it was late (with output only).
     pub undrawn_frames: u64,
+    /// Pictures left out of the output because a step of the correction, asked for by the operator, took delay off.
+    pub stepped_over_frames: u64,
 }
 
 /// The last line.
@@ -143,6 +167,9 @@ pub struct Summary {
     pub on_screen_s: f64,
     /// Seconds with a voice told off screen.
     pub off_screen_s: f64,
+    /// The correction at the end; left out where the run did not correct.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncEvent>,
     /// True if the run was interrupted before the end of the input.
     pub interrupted: bool,
 }
@@ -193,6 +220,7 @@ impl<W: Write> EventWriter<W> {
             voice: Voice::None,
             offset_ms: None,
             offset_confidence: 0.0,
+            sync: None,
         };
         Self { out, line: Vec::with_capacity(4096), event: Event::Frame(frame) }
     }
@@ -215,6 +243,7 @@ impl<W: Write> EventWriter<W> {
             frame.voice = report.voice;
             frame.offset_ms = report.offset.map(|o| rounded(o.offset.as_ms_f64(), 1));
             frame.offset_confidence = report.offset.map_or(0.0, |o| rounded32(o.confidence, 3));
+            frame.sync = report.correction.map(SyncEvent::from);
             frame.objects.clear();
             frame.objects.extend(report.speakers.iter().map(|s| ObjectEvent {
                 id: s.object.id,
@@ -316,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_wire_format_is_the_contract() {
-        let event = Event::Frame(FrameEvent {
+        let mut event = Event::Frame(FrameEvent {
             t_ms: 40.0,
             objects: vec![ObjectEvent {
                 id: 3,
@@ -331,11 +360,26 @@ mod tests {
             voice: Voice::OnScreen,
             offset_ms: None,
             offset_confidence: 0.0,
+            sync: None,
         });
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
             r#"{"type":"frame","t_ms":40.0,"objects":[{"id":3,"x":1.0,"y":2.0,"w":3.0,"h":4.0,"score":0.5,"speaking":true,"state":"confirmed"}],"voice":"on-screen","offset_ms":null,"offset_confidence":0.0}"#
         );
+        let correction = Correction {
+            applied: TimeDelta::from_ns(41_260_000),
+            target: TimeDelta::from_ms(-500),
+            wanted: TimeDelta::from_ms(-580),
+            state: SyncState::Clamped,
+        };
+        if let Event::Frame(frame) = &mut event {
+            frame.objects.clear();
+            frame.sync = Some(correction.into());
+        }
+        let line = serde_json::to_string(&event).unwrap();
+        let end = r#""offset_confidence":0.0,"sync":{"state":"clamped","applied_ms":41.3,"target_ms":-500.0}}"#;
+        assert!(line.ends_with(end), "{line}");
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
         for (voice, word) in [(Voice::None, "none"), (Voice::OffScreen, "off-screen"), (Voice::Ambiguous, "ambiguous")]
         {
             assert_eq!(serde_json::to_string(&voice).unwrap(), format!("\"{word}\""));

@@ -13,6 +13,7 @@
 //! | [`embed`] | [`embed::VideoEmbedder`], [`embed::AudioEmbedder`] | slots → a map of unit vectors; a unit vector |
 //! | [`attention`] | [`attention::Attention`] | both → log-odds of agreement at every place, over ±600 ms of offset |
 //! | [`av_offset`] | [`av_offset::OffsetEstimator`] | agreement over offsets → sound late by so much |
+//! | [`correct`], [`audio_delay`] | [`correct::SyncCorrector`], [`audio_delay::AudioDelay`] | measured offsets → which stream to delay by how much, slewed; sound → the same, later (live output only) |
 //! | [`peaks`] | [`peaks::PeakPicker`] | map → peaks, thinned by NMS |
 //! | [`tracker`], [`av_object`] | [`tracker::Tracker`] | peaks → audio-visual objects with stable ids |
 //! | [`voice`], [`asd`] | [`asd::SpeakingDecider`] | objects → who speaks; none, on-screen, off-screen, ambiguous |
@@ -61,8 +62,10 @@ pub mod asd;
 pub mod assign;
 pub mod attention;
 pub mod audio;
+pub mod audio_delay;
 pub mod av_object;
 pub mod av_offset;
+pub mod correct;
 pub mod embed;
 pub mod events;
 pub mod flow;

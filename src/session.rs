@@ -15,6 +15,7 @@ use crate::asd::{Speaker, SpeakingConfig, SpeakingDecider, Voice};
 use crate::attention::{Attention, AttentionConfig, AttentionMap};
 use crate::audio::AudioWindow;
 use crate::av_offset::{AvOffset, OffsetEstimator};
+use crate::correct::Correction;
 use crate::embed::{AudioEmbedder, VideoEmbedder};
 use crate::frame::{Frame, Luma};
 use crate::geometry::MapGeometry;
@@ -155,6 +156,8 @@ pub struct Report<'a> {
     pub voice: Voice,
     /// The offset between sound and picture, once there is an estimate.
     pub offset: Option<AvOffset>,
+    /// What is done about the offset in the output. `None` from a session, which only measures.
+    pub correction: Option<Correction>,
     /// The attention behind it.
     pub map: AttentionMap<'a>,
     /// A stretch of the sync meter that has just been finished; it ended [`SyncMeter::reach`] ago.
@@ -457,7 +460,7 @@ impl Stages {
             meter.advance();
             stretch = meter.pull();
         }
-        Some(Report { start: slot.start, speakers, voice, offset, map: attended.map, stretch })
+        Some(Report { start: slot.start, speakers, voice, offset, correction: None, map: attended.map, stretch })
     }
 
     fn latency(&self) -> TimeDelta {

@@ -235,11 +235,8 @@ impl<'a> Grid<'a> {
             let mut next = Vec::with_capacity(n);
             for k in 0..n {
                 let mut choice = (k, total[k]);
-                let others = [
-                    (k.saturating_sub(1), c.creep_cost),
-                    ((k + 1).min(n - 1), c.creep_cost),
-                    (best, c.jump_cost),
-                ];
+                let others =
+                    [(k.saturating_sub(1), c.creep_cost), ((k + 1).min(n - 1), c.creep_cost), (best, c.jump_cost)];
                 for (from, cost) in others {
                     if total[from] - cost > choice.1 {
                         choice = (from, total[from] - cost);
@@ -357,7 +354,8 @@ fn normal_within(mean: f64, limit: f64, sd: f64) -> f64 {
 /// The normal distribution, to 1e-7 (Abramowitz and Stegun 1964, 26.2.17).
 fn normal_below(x: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());
-    let poly = t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
+    let poly =
+        t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
     let tail = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt() * poly;
     if x >= 0.0 { 1.0 - tail } else { tail }
 }
@@ -393,8 +391,9 @@ mod tests {
     }
 
     fn programme(count: usize, seed: u64, ms: impl Fn(usize) -> Option<f64>) -> Estimate {
-        let stretches: Vec<_> =
-            (0..count).map(|i| stretch(i, ms(i).unwrap_or(0.0), if ms(i).is_some() { 6.0 } else { 0.0 }, seed)).collect();
+        let stretches: Vec<_> = (0..count)
+            .map(|i| stretch(i, ms(i).unwrap_or(0.0), if ms(i).is_some() { 6.0 } else { 0.0 }, seed))
+            .collect();
         estimate(&stretches, -40.0, REACH, &EstimateConfig::default())
     }
 

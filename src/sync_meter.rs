@@ -320,10 +320,7 @@ impl SyncMeter {
                 }
                 *value = sum.max(f32::MIN_POSITIVE).ln() + top;
             }
-            let cell = CellPoint {
-                x: (at % self.geometry.cols) as f32,
-                y: at.div_euclid(self.geometry.cols) as f32,
-            };
+            let cell = CellPoint { x: (at % self.geometry.cols) as f32, y: at.div_euclid(self.geometry.cols) as f32 };
             self.finished.place = self.geometry.to_px(cell);
             self.finished.slots = self.summed;
             self.ready = true;
@@ -356,7 +353,8 @@ mod tests {
 
     /// Cell 7 shows what is heard `late` frames of 10 ms later; all stretches' best shifts, and whether by objects.
     fn stretches(slots: usize, late: usize, judged: bool, cut_at: Option<usize>) -> Vec<(i64, usize, isize, bool)> {
-        let mut m = SyncMeter::new(&SyncMeterConfig { stretch_ms: 1_000, ..SyncMeterConfig::default() }, G, DIM, STEPS, 400.0);
+        let mut m =
+            SyncMeter::new(&SyncMeterConfig { stretch_ms: 1_000, ..SyncMeterConfig::default() }, G, DIM, STEPS, 400.0);
         let mut out = Vec::new();
         let mut take = |m: &mut SyncMeter| {
             let s = m.pull().unwrap();

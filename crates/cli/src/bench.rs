@@ -5,7 +5,7 @@ use crate::{EngineArgs, engine, say};
 use anyhow::{Context, bail};
 use gstseehear::input::Input;
 use gstseehear::plan::Plan;
-use gstseehear::run::{Job, Observer};
+use gstseehear::run::{Control, Job, Observer};
 use seehear::events::{EventWriter, Header, Summary};
 use seehear::net::Engine;
 use seehear::session::Report;
@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// The clip of the checkout.
@@ -133,9 +132,11 @@ fn table(args: &Args, input: &Path, dir: &Path, engine_args: &EngineArgs) -> any
 }
 
 fn job(clip: &Path, pipeline: &str, output: Option<PathBuf>) -> anyhow::Result<Job> {
+    let plan = Plan::built_in(pipeline)?;
     Ok(Job {
         input: Input::File(clip.to_owned()),
-        plan: Plan::built_in(pipeline)?,
+        sync: Job::sync_by_default(&plan, output.is_some()),
+        plan,
         values: BTreeMap::new(),
         output,
         display: false,
@@ -165,7 +166,7 @@ fn measure(what: String, job: &Job, engine: &Engine, backend: &OnnxRuntime) -> a
     let mut rss = 0.0_f64;
     let mut look = |_| rss = rss.max(status("VmRSS").unwrap_or(0.0) / 1024.0);
     let mut null = Null(EventWriter::new(io::sink()));
-    let s = gstseehear::run::run(job, engine, backend, &mut null, &mut look, &AtomicBool::new(false))?;
+    let s = gstseehear::run::run(job, engine, backend, &mut null, &mut look, &Control::default())?;
     let wall = began.elapsed().as_secs_f64();
     Ok(Row {
         what,
@@ -208,7 +209,7 @@ fn soak(input: &Path, dir: &Path, minutes: u32, engine_args: &EngineArgs) -> any
     };
     let mut null = Null(EventWriter::new(io::sink()));
     let job = job(&clip, "realtime", Some(dir.join("soak.mp4")))?;
-    let s = gstseehear::run::run(&job, &engine, &backend, &mut null, &mut look, &AtomicBool::new(false))?;
+    let s = gstseehear::run::run(&job, &engine, &backend, &mut null, &mut look, &Control::default())?;
     let wall = began.elapsed().as_secs_f64();
     for (name, line) in [("first", readings.first()), ("last", readings.last())] {
         say::result(&format!("{name}: {}", line.map_or("none (too short)", String::as_str)))?;

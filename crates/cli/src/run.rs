@@ -7,8 +7,10 @@ use gstseehear::error::RunError;
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
-use gstseehear::run::{Job, Observer, Progress};
-use seehear::events::{EventWriter, Header, Summary};
+use gstseehear::run::{Control, Job, Observer, Progress};
+use gstseehear::sync::SyncMode;
+use seehear::correct::SyncState;
+use seehear::events::{EventWriter, Header, Summary, SyncEvent};
 use seehear::session::Report;
 use seehear::time::{SLOT, Timestamp};
 use std::collections::BTreeMap;
@@ -28,10 +30,16 @@ Examples:
   seehear run rtsp://camera/1 -o meeting.mkv         record an IP camera until Ctrl-C
   seehear run test --display --duration 5            does this machine show and play anything?
   seehear run talk.mp4 --json | jq .on_screen_s      one number for a script
+  seehear run rtsp://camera/1 -o meeting.mkv --sync measure
+                                                     the same, its sound and picture left as they come
   seehear run torn.mp4 --salvage -o rest.mp4         what can still be read of a damaged file
 
 Ctrl-C, or closing the window, ends a run in order: files are whole up to there. A file gets its name when it \
 is whole. Events are described in docs/events.md, pipelines and --set in pipelines/README.md.
+
+Live sync (docs/sync.md): the offset between picture and sound is measured all the time, and in what a live pipeline \
+writes or shows the stream that comes too early is delayed until both fit, so slowly that nobody notices. \
+`kill -USR1 PID` applies what is known by now at once. [sync] of the pipeline file sets speed and limits.
 
 Exit codes: 0 done, 1 failed, 2 usage.";
 
@@ -83,6 +91,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(32..=2160))]
     net_height: Option<u16>,
 
+    /// What is done about the offset between picture and sound. "off": it is not told. "measure": it is told. "correct":
+    /// what is written or shown is corrected too; live pipelines only, with --output or --display, and the default there
+    #[arg(long, value_name = "MODE", value_enum, hide_possible_values = true)]
+    sync: Option<Sync>,
+
     /// Take what can be read of a truncated or corrupt file, instead of refusing it
     #[arg(long)]
     salvage: bool,
@@ -94,6 +107,24 @@ pub(crate) struct Args {
     /// Stop after this much of the input, seconds, as in 12.5
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     duration: Option<f64>,
+}
+
+/// As [`SyncMode`].
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sync {
+    Off,
+    Measure,
+    Correct,
+}
+
+impl From<Sync> for SyncMode {
+    fn from(sync: Sync) -> Self {
+        match sync {
+            Sync::Off => Self::Off,
+            Sync::Measure => Self::Measure,
+            Sync::Correct => Self::Correct,
+        }
+    }
 }
 
 fn parse_set(text: &str) -> Result<(String, String), String> {
@@ -119,9 +150,12 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         _ => None,
     };
     let (engine, backend) = engine::load(engine_args, job.plan.live)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || asked.store(true, Ordering::Release)).context("Ctrl-C can't be caught")?;
+    let control = Arc::new(Control::default());
+    let asked = Arc::clone(&control);
+    ctrlc::set_handler(move || asked.stop()).context("Ctrl-C can't be caught")?;
+    let step = Arc::new(AtomicBool::new(false));
+    let signal = signal_hook::consts::SIGUSR1;
+    signal_hook::flag::register(signal, Arc::clone(&step)).context("SIGUSR1 can't be caught")?;
 
     let out: Option<Box<dyn Write + Send>> = match &events_file {
         Some(file) => Some(Box::new(BufWriter::new(File::create(file.path()).context("events")?))),
@@ -134,15 +168,21 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         flush: stdout_taken || job.plan.live,
         turns: Turns::default(),
         until: args.duration.map(|s| Duration::from_secs_f64(s).as_nanos()),
-        stop: Arc::clone(&stop),
+        control: Arc::clone(&control),
     };
     let bar = Bar::new(!args.quiet && !args.json);
     let mut averaged_channels = 0;
     let mut look = |p: Progress| {
         averaged_channels = p.averaged_channels;
+        if step.swap(false, Ordering::AcqRel) {
+            match job.sync {
+                SyncMode::Correct => control.step_sync(),
+                SyncMode::Off | SyncMode::Measure => say::note("SIGUSR1: nothing to step, this run corrects nothing"),
+            }
+        }
         bar.update(p);
     };
-    let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut look, &stop);
+    let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut look, &control);
     bar.finish();
     let summary = match result {
         Err(error) if job.plan.live => {
@@ -207,6 +247,17 @@ fn job(args: &Args) -> anyhow::Result<Job> {
             usage(&format!("{option} needs a live pipeline; {name} is not (leave --pipeline out, or use realtime)"));
         }
     }
+    let shown = args.output.is_some() || args.display;
+    let sync = args.sync.map_or_else(|| Job::sync_by_default(&plan, shown), SyncMode::from);
+    if sync == SyncMode::Correct && !plan.live {
+        usage(&format!(
+            "--sync correct needs a live pipeline; {name} is not. A file has one offset from end to end, which \
+             `seehear sync --fix` takes out (or play it as if it were live: --realtime)"
+        ));
+    }
+    if sync == SyncMode::Correct && !shown {
+        usage("--sync correct corrects what is written or shown: it needs --output FILE or --display");
+    }
     if let Some(h) = args.net_height {
         plan.stages.net_height = Some(usize::from(h));
     }
@@ -221,6 +272,7 @@ fn job(args: &Args) -> anyhow::Result<Job> {
         salvage: args.salvage,
         audio_track: usize::from(args.audio_track) - 1,
         sample: None,
+        sync,
     })
 }
 
@@ -263,7 +315,7 @@ struct Talker {
     flush: bool,
     turns: Turns,
     until: Option<u128>,
-    stop: Arc<AtomicBool>,
+    control: Arc<Control>,
 }
 
 impl Observer for Talker {
@@ -276,7 +328,7 @@ impl Observer for Talker {
 
     fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
         if self.until.is_some_and(|ns| u128::try_from(report.start.ns()).is_ok_and(|t| t >= ns)) {
-            self.stop.store(true, Ordering::Release);
+            self.control.stop();
             return Ok(());
         }
         self.turns.report(report);
@@ -314,6 +366,7 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
             s.load * 100.0
         ));
     }
+    lines.extend(s.sync.map(sync_words));
     let d = &s.drops;
     let drops = [
         (d.video_overload, "frames dropped by overload"),
@@ -324,6 +377,7 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
         (d.cut_off_slots, "slots cut off by a jump"),
         (d.audio_gaps, "gaps in the sound"),
         (d.undrawn_frames, "pictures without their own result"),
+        (d.stepped_over_frames, "pictures stepped over"),
         (s.jumps, "jumps of the time line"),
     ];
     let lost: Vec<String> = drops.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -332,6 +386,26 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
     }
     lines.extend(written(args).map(|path| format!("wrote {}", path.display())));
     lines
+}
+
+/// The correction at the end of a run.
+fn sync_words(sync: SyncEvent) -> String {
+    let (size, goal) = (sync.applied_ms.abs(), sync.target_ms);
+    let done = if sync.applied_ms > 0.0 {
+        format!("the sound came late, the picture was delayed by {size:.0} ms")
+    } else if sync.applied_ms < 0.0 {
+        format!("the sound came early, and was delayed by {size:.0} ms")
+    } else {
+        "nothing was delayed".to_owned()
+    };
+    let state = match sync.state {
+        SyncState::Off => "switched off".to_owned(),
+        SyncState::Measuring => "nothing sure was measured".to_owned(),
+        SyncState::Holding => "in sync".to_owned(),
+        SyncState::Slewing => format!("on the way to {:.0} ms", goal.abs()),
+        SyncState::Clamped => "the offset is larger than sync.max_delay_ms of the pipeline".to_owned(),
+    };
+    format!("sync: {done} ({state})")
 }
 
 /// The files that a run writes.

@@ -14,7 +14,8 @@ use anyhow::Context;
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
-use gstseehear::run::{Job, Observer, Progress, Sample};
+use gstseehear::run::{Control, Job, Observer, Progress, Sample};
+use gstseehear::sync::SyncMode;
 use seehear::events::Header;
 use seehear::net::Engine;
 use seehear::session::Report;
@@ -103,20 +104,24 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         anyhow::bail!("--fix needs a file to copy; {} is none", input.name());
     }
     let (engine, backend) = engine::load(engine_args, false)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || asked.store(true, Ordering::Release)).context("Ctrl-C can't be caught")?;
+    let (control, stop) = (Arc::new(Control::default()), Arc::new(AtomicBool::new(false)));
+    let asked = (Arc::clone(&control), Arc::clone(&stop));
+    ctrlc::set_handler(move || {
+        asked.0.stop();
+        asked.1.store(true, Ordering::Release);
+    })
+    .context("Ctrl-C can't be caught")?;
 
     let reach = TimeDelta::from_ms(i64::from(args.range));
     let mut job = job(args, input, reach)?;
-    let mut listener = Listener { until: args.duration, stop: Arc::clone(&stop), ..Listener::default() };
+    let mut listener = Listener { until: args.duration, control: Arc::clone(&control), ..Listener::default() };
     let bar = Bar::new(!args.quiet && !args.json);
     let mut length = TimeDelta::ZERO;
     let mut look = |p: Progress| {
         length = p.length.unwrap_or(p.at - Timestamp::ZERO);
         bar.update(p);
     };
-    let summary = gstseehear::run::run(&job, &engine, &backend, &mut listener, &mut look, &stop)?;
+    let summary = gstseehear::run::run(&job, &engine, &backend, &mut listener, &mut look, &control)?;
     bar.finish();
     if summary.interrupted && args.duration.is_none() {
         anyhow::bail!("stopped at {:.1} s: nothing was written", summary.media_s);
@@ -129,7 +134,8 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
 
     if let Some(path) = &args.report {
         let file = PendingFile::create(path)?;
-        std::fs::write(file.path(), report::html(&told, &thumbnails(&job.input, &listener, &estimate))).with_context(|| path.display().to_string())?;
+        std::fs::write(file.path(), report::html(&told, &thumbnails(&job.input, &listener, &estimate)))
+            .with_context(|| path.display().to_string())?;
         file.commit()?;
     }
     if args.json {
@@ -172,6 +178,7 @@ fn job(args: &Args, input: Input, reach: TimeDelta) -> anyhow::Result<Job> {
         salvage: args.salvage,
         audio_track: usize::from(args.audio_track) - 1,
         sample: args.fast.then_some(SAMPLE),
+        sync: SyncMode::Measure,
     })
 }
 
@@ -180,7 +187,7 @@ fn job(args: &Args, input: Input, reach: TimeDelta) -> anyhow::Result<Job> {
 struct Listener {
     stretches: Vec<Stretch>,
     until: Option<f64>,
-    stop: Arc<AtomicBool>,
+    control: Arc<Control>,
     /// Slots with a voice, and with one whose owner was found in the picture.
     voiced: u64,
     /// Of the picture, pixels.
@@ -195,7 +202,7 @@ impl Observer for Listener {
 
     fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
         if self.until.is_some_and(|s| (report.start - Timestamp::ZERO).as_s_f64() >= s) {
-            self.stop.store(true, Ordering::Release);
+            self.control.stop();
             return Ok(());
         }
         self.voiced += u64::from(report.voice != seehear::asd::Voice::None);
@@ -322,13 +329,7 @@ fn correction(e: &Estimate) -> Option<Correction> {
     Some(Correction::Follow(knots))
 }
 
-fn write_fixed(
-    args: &Args,
-    input: &Path,
-    output: &Path,
-    estimate: &Estimate,
-    stop: &AtomicBool,
-) -> anyhow::Result<()> {
+fn write_fixed(args: &Args, input: &Path, output: &Path, estimate: &Estimate, stop: &AtomicBool) -> anyhow::Result<()> {
     let Some(correction) = correction(estimate) else {
         anyhow::bail!("{}: not written: the offset can't be told", output.display());
     };

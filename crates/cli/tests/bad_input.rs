@@ -241,6 +241,14 @@ fn usage_is_exit_code_2_and_check_names_the_bad_file() {
     for args in [&["run"][..], &["run", "x", "--nope"], &["dance"]] {
         assert_eq!(seehear(args).0, 2, "{args:?}");
     }
+    let correct = |input: &str, more: &[&str]| seehear(&[&["run", input, "--sync", "correct"], more].concat());
+    for (told, words) in [
+        (correct("x.mp4", &["-o", "y.mkv"]), ["needs a live pipeline", "seehear sync --fix"]),
+        (correct("test", &[]), ["--output FILE", "--display"]),
+    ] {
+        assert_eq!(told.0, 2);
+        assert!(words.iter().all(|w| told.2.contains(w)), "{}", told.2);
+    }
     let dir = tempfile::tempdir().unwrap();
     let bad = dir.path().join("bad.toml");
     let good = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/file.toml")).unwrap();

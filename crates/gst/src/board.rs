@@ -170,7 +170,15 @@ mod tests {
         let geometry = MapGeometry { cols: 2, rows: 1, width: 320, height: 160 };
         let start = Timestamp::from_ms(ms);
         let map = AttentionMap { start, logits: &[0.0, 3.0], geometry };
-        board.post(&Report { start, speakers: &[], voice: Voice::None, offset: None, map, stretch: None });
+        board.post(&Report {
+            start,
+            speakers: &[],
+            voice: Voice::None,
+            offset: None,
+            correction: None,
+            map,
+            stretch: None,
+        });
     }
 
     #[test]

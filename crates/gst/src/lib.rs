@@ -10,6 +10,7 @@
 //! | [`board`] | results by time, from the analysis to the overlay |
 //! | [`overlay`] | the element `seehearoverlay` |
 //! | [`output`] | file (written beside, renamed) and display |
+//! | [`sync`] | live lip-sync correction: picture and sound delayed on their way out |
 //! | [`error`] | what can go wrong, with the remedy |
 
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ pub mod picture;
 pub mod plan;
 pub mod run;
 pub mod source;
+pub mod sync;
 mod time;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {

@@ -3,7 +3,9 @@
 use crate::error::RunError;
 use crate::plan::{Container, Plan};
 use crate::source::{INSTALL, parse, parse_with_pads};
+use crate::time::clock_time;
 use gst::prelude::*;
+use seehear::time::TimeDelta;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -123,7 +125,7 @@ pub fn queue(max_time: gst::ClockTime, max_buffers: u32) -> Result<gst::Element,
     Ok(queue)
 }
 
-/// Builds the file branch behind two tees.
+/// Builds the file branch behind two tees. `ahead`: how far the picture's time stamps may run ahead of the sound's.
 ///
 /// # Errors
 /// When an element is missing or does not fit.
@@ -132,8 +134,8 @@ pub fn build_file(
     container: &Container,
     values: &BTreeMap<String, String>,
     path: &Path,
-    video: &gst::Element,
-    audio: &gst::Element,
+    (video, audio): (&gst::Element, &gst::Element),
+    ahead: TimeDelta,
 ) -> Result<(), RunError> {
     let muxer = parse(&container.muxer, values, "muxer")?;
     let muxer = only_child(&muxer, "muxer")?;
@@ -152,7 +154,8 @@ pub fn build_file(
             take_off_priming(&encoder)?;
         }
         let before = if name == "video_encoder" {
-            queue(gst::ClockTime::from_mseconds(80), 0)?
+            // The muxer leaves a picture here until the sound has come as far.
+            queue(gst::ClockTime::from_mseconds(80) + clock_time(ahead), 0)?
         } else {
             queue(gst::ClockTime::from_seconds(20), 0)?
         };
@@ -221,7 +224,7 @@ impl DisplayError {
 }
 
 /// Builds the display branch behind two tees. A sink that fails is left alone with what it is given: a file that is
-/// written besides goes on.
+/// written besides goes on. `ahead`: as for [`build_file`].
 ///
 /// # Errors
 /// When an element is missing.
@@ -229,8 +232,8 @@ pub fn build_display(
     pipeline: &gst::Pipeline,
     plan: &Plan,
     values: &BTreeMap<String, String>,
-    video: &gst::Element,
-    audio: &gst::Element,
+    (video, audio): (&gst::Element, &gst::Element),
+    ahead: TimeDelta,
 ) -> Result<(), RunError> {
     // Where there is no screen, autovideosink would try DirectFB's sink, which crashes.
     if let Some(directfb) = gst::Registry::get().lookup_feature("dfbvideosink") {
@@ -243,7 +246,7 @@ pub fn build_display(
         let text = text.as_deref().ok_or_else(|| RunError::Setup { why: format!("this pipeline has no {field}") })?;
         let sink = parse_with_pads(text, values, field)?;
         take_no_part_in_prerolling(&sink);
-        let before = queue(gst::ClockTime::from_seconds(2), 0)?;
+        let before = queue(gst::ClockTime::from_seconds(2) + clock_time(ahead), 0)?;
         let shield = make("errorignore")?;
         shield.set_property_from_str("convert-to", "ok");
         chain(pipeline, &[&before, &shield, &make(convert)?, sink.upcast_ref()])?;

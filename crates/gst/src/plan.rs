@@ -1,6 +1,7 @@
 //! Pipeline files: `pipelines/*.toml` parsed, checked and typed. `seehear check` and `seehear run` share this path.
 
 use crate::error::RunError;
+use seehear::correct::SyncConfig;
 use seehear::session::SessionConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -103,6 +104,9 @@ pub struct Plan {
     /// Where the highlighted picture goes.
     #[serde(default)]
     pub output: Outputs,
+    /// Parameters of live correction.
+    #[serde(default)]
+    pub sync: SyncConfig,
     /// Parameters of the stages.
     #[serde(default)]
     pub stages: SessionConfig,
@@ -190,6 +194,7 @@ impl Plan {
                 return Err(format!("{name} = {ms} is out of range ({} to {})", range.start(), range.end()));
             }
         }
+        self.sync.validate().map_err(|e| format!("sync.{e}"))?;
         self.stages.validate().map_err(|e| format!("stages.{e}"))
     }
 
@@ -267,6 +272,12 @@ mod tests {
             ("live = true", "live = true\nlife = 3", "life"),
             ("policy = \"drop-oldest\"", "policy = \"block\"", "would stall"),
             ("policy = \"drop-oldest\"", "policy = \"drop\"", "drop-newest"),
+            (
+                "[stages]",
+                "[sync]\nmax_delay_ms = 9000\n[stages]",
+                "sync.max_delay_ms = 9000 is out of range (0 to 5000)",
+            ),
+            ("[stages]", "[sync]\nspeed = 1\n[stages]", "speed"),
             ("[stages]", "[stages.peaks]\nradius_share = 3.0\n[stages]", "stages.peaks.radius_share = 3"),
         ] {
             assert!(good.contains(from), "{from}");

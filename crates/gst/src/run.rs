@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!           ┌ video ─ convert ─ tee ─┬─ appsink ─▶ inbox ─▶ analysis thread ─▶ events
-//! source ───┤                        └─ queue ─ seehearoverlay ─ tee ─▶ file, display
+//! source ───┤                        └─ queue ─ seehearoverlay ─(later)─ tee ─▶ file, display
 //!           │                                        ▲ board ◀── analysis
 //!           └ audio ─ convert ─ tee ─┬─ 16 kHz mono ─ appsink ─▶ inbox
-//!                                    └─▶ file, display
+//!                                    └─(later)─▶ file, display
 //! ```
+//!
+//! (later): with live correction only, [`crate::sync`].
 //!
 //! GStreamer's threads decode and encode; one thread of ours runs the session. A file waits for the analysis; a live
 //! source never does (queues drop by their policy, and count).
@@ -23,9 +25,10 @@ use crate::run::course::{Course, Next, Seen};
 use crate::run::errors::Trouble;
 use crate::run::intake::{AudioItem, VideoItem};
 use crate::source::{self, Found, Targets};
+use crate::sync::{SyncCurve, SyncMode, delay_picture, delay_sound, sound_caps};
 use crate::time::{clock_time, delta};
 use gst::prelude::*;
-use seehear::events::{Header, Summary};
+use seehear::events::{Header, Summary, SyncEvent};
 use seehear::net::{Backend, Engine};
 use seehear::session::Report;
 use seehear::sync_meter::Stretch;
@@ -100,6 +103,9 @@ pub struct Job {
     pub audio_track: usize,
     /// Analyse samples of the input only.
     pub sample: Option<Sample>,
+    /// What is done about the offset between picture and sound. To correct it takes a live plan, and an output or a
+    /// display; [`Job::sync_by_default`].
+    pub sync: SyncMode,
 }
 
 /// Of every `every` of the input only the first `take` is analysed; each sample is a programme of its own.
@@ -119,14 +125,51 @@ impl Sample {
     }
 }
 
+/// What may be asked of a run while it goes on, from any thread.
+#[derive(Debug, Default)]
+pub struct Control {
+    stop: AtomicBool,
+    step_sync: AtomicBool,
+}
+
+impl Control {
+    /// End it in order: outputs are whole up to there.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether it has been asked to end.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Apply the correction that is known by now at once, instead of slewing to it. It reaches the output with the next
+    /// slot that is analysed and [`SyncCurve::lag`]. Nothing happens where the run does not correct.
+    pub fn step_sync(&self) {
+        self.step_sync.store(true, Ordering::Release);
+    }
+
+    /// Whether a step was asked for since the last time this was.
+    fn take_step(&self) -> bool {
+        self.step_sync.swap(false, Ordering::AcqRel)
+    }
+}
+
 impl Job {
+    /// What is done where nobody says: what a live pipeline writes or shows is corrected.
+    #[must_use]
+    pub fn sync_by_default(plan: &Plan, output: bool) -> SyncMode {
+        if plan.live && output { SyncMode::Correct } else { SyncMode::Measure }
+    }
+
     /// Damage ends the run: of a file, unless the user wants what is left of it. A live source has its losses.
     fn strict(&self) -> bool {
         !self.plan.live && !self.salvage
     }
 }
 
-/// Runs a job to the end of its input, or until `stop` is set (the outputs are then whole up to there).
+/// Runs a job to the end of its input, or until it is stopped (the outputs are then whole up to there).
 ///
 /// # Errors
 /// Names the input or the output, the time and the remedy. A file being written is removed, unless the source is live:
@@ -137,16 +180,19 @@ pub fn run(
     backend: &(dyn Backend + Sync),
     observer: &mut dyn Observer,
     progress: &mut dyn FnMut(Progress),
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Summary, RunError> {
     crate::init()?;
     job.input.check()?;
+    if job.sync == SyncMode::Correct && !(job.plan.live && (job.output.is_some() || job.display)) {
+        return Err(setup("the offset is corrected in what a live pipeline writes or shows, and nowhere else"));
+    }
     let mut values = job.plan.defaults.clone();
     values.extend(job.input.values()?);
     values.extend(job.values.clone());
     let file = job.output.as_deref().map(|path| prepare_output(job, path)).transpose()?;
     let built = Built::new(job, engine, &values, file.as_ref())?;
-    let summary = built.play(job, engine, backend, observer, progress, stop);
+    let summary = built.play(job, engine, backend, observer, progress, control);
     let keep = summary.is_ok() || (job.plan.live && matches!(summary, Err(RunError::Broken { .. })));
     if let Some(file) = file
         && keep
@@ -171,6 +217,10 @@ fn prepare_output(job: &Job, path: &std::path::Path) -> Result<PendingFile, RunE
 struct Shared {
     inbox: Inbox<VideoItem, AudioItem>,
     board: Option<Arc<Board>>,
+    /// What the analysis decided, where the offset is corrected.
+    curve: Option<Arc<SyncCurve>>,
+    /// As in [`Drops::stepped_over_frames`](seehear::events::Drops).
+    stepped_over: Arc<AtomicU64>,
     /// Start of the last slot told, ns.
     at: AtomicI64,
     slots: AtomicU64,
@@ -210,9 +260,13 @@ impl Built {
     ) -> Result<Self, RunError> {
         let pipeline = gst::Pipeline::new();
         let drawn = file.is_some() || job.display;
+        let wait = seehear::session::declared_latency(engine) + TimeDelta::from_ms(job.plan.overlay_margin_ms);
+        let corrected = job.sync == SyncMode::Correct;
         let shared = Arc::new(Shared {
             inbox: Inbox::new(&job.plan.queues),
             board: drawn.then(|| Arc::new(Board::new(job.heatmap))),
+            curve: corrected.then(|| Arc::new(SyncCurve::new(&job.plan.sync, wait))),
+            stepped_over: Arc::new(AtomicU64::new(0)),
             at: AtomicI64::new(i64::MIN),
             slots: AtomicU64::new(0),
             gave_up: AtomicBool::new(false),
@@ -255,8 +309,6 @@ impl Built {
 
         let mut overlay = None;
         if let Some(board) = &shared.board {
-            let latency = seehear::session::declared_latency(engine);
-            let wait = latency + TimeDelta::from_ms(job.plan.overlay_margin_ms);
             let element = SeehearOverlay::with_board(Arc::clone(board), job.plan.live.then_some(wait));
             // Room for the pictures that wait for their result, and some for the encoder's hiccups.
             let held = wait + TimeDelta::from_ms(160);
@@ -264,12 +316,20 @@ impl Built {
             let out = make("tee")?;
             chain(&pipeline, &[&before, element.upcast_ref(), &out])?;
             link(&video_tee, &before)?;
+            let mut sound = audio_tee.clone();
+            let mut ahead = TimeDelta::ZERO;
+            if let Some(curve) = &shared.curve {
+                ahead = TimeDelta::from_ms(job.plan.sync.max_delay_ms);
+                delay_picture(&source_pad(element.upcast_ref())?, curve, &shared.stepped_over);
+                sound = delayed_sound(&pipeline, &audio_tee, curve, ahead)?;
+            }
+            let tees = (&out, &sound);
             if let Some(file) = file {
                 let container = output::container(&job.plan, file.target())?;
-                output::build_file(&pipeline, container, values, file.path(), &out, &audio_tee)?;
+                output::build_file(&pipeline, container, values, file.path(), tees, ahead)?;
             }
             if job.display {
-                output::build_display(&pipeline, &job.plan, values, &out, &audio_tee)?;
+                output::build_display(&pipeline, &job.plan, values, tees, ahead)?;
             }
             overlay = Some(element);
         }
@@ -294,16 +354,16 @@ impl Built {
         backend: &(dyn Backend + Sync),
         observer: &mut dyn Observer,
         progress: &mut dyn FnMut(Progress),
-        stop: &AtomicBool,
+        control: &Control,
     ) -> Result<Summary, RunError> {
-        let analysis = Analysis::new(job, engine, backend, &self.shared, observer);
+        let analysis = Analysis::new(job, (engine, backend), &self.shared, observer, control)?;
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("analysis".into())
                 .spawn_scoped(scope, move || analysis.run())
                 .map_err(|e| setup(&format!("no thread for the analysis: {e}")))?;
             let started = Instant::now();
-            let watched = self.watch(job, progress, stop, started, || thread.is_finished());
+            let watched = self.watch(job, progress, control, started, || thread.is_finished());
             // Whatever happened: nobody may wait for anybody now.
             if watched.is_err() {
                 self.shared.inbox.close();
@@ -354,7 +414,7 @@ impl Built {
         &self,
         job: &Job,
         progress: &mut dyn FnMut(Progress),
-        stop: &AtomicBool,
+        control: &Control,
         started: Instant,
         analysed: impl Fn() -> bool,
     ) -> Result<Watched, RunError> {
@@ -388,7 +448,7 @@ impl Built {
             if gave_up {
                 self.shared.inbox.close();
             }
-            let seen = Seen { slots, stop: gave_up || stop.load(Ordering::Acquire), analysed: analysed() };
+            let seen = Seen { slots, stop: gave_up || control.stopped(), analysed: analysed() };
             match course.next(Instant::now(), seen) {
                 Next::GoOn => {}
                 Next::End => self.end_now(),
@@ -506,6 +566,8 @@ impl Built {
         (s.drops.video_overload, s.drops.audio_overload) = self.shared.inbox.dropped();
         s.drops.unusable_buffers = self.shared.unusable.load(Ordering::Relaxed);
         s.drops.undrawn_frames = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
+        s.drops.stepped_over_frames = self.shared.stepped_over.load(Ordering::Relaxed);
+        s.sync = o.correction.map(SyncEvent::from);
         s.on_screen_s = o.on_screen_s();
         s.off_screen_s = o.off_screen_s();
         s
@@ -537,6 +599,25 @@ fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {
 
 fn sink_pad(element: &gst::Element) -> Result<gst::Pad, RunError> {
     element.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"))
+}
+
+fn source_pad(element: &gst::Element) -> Result<gst::Pad, RunError> {
+    element.static_pad("src").ok_or_else(|| setup("an element without a source pad"))
+}
+
+/// A tee of the sound that leaves, delayed as the curve says.
+fn delayed_sound(
+    pipeline: &gst::Pipeline,
+    from: &gst::Element,
+    curve: &Arc<SyncCurve>,
+    max_delay: TimeDelta,
+) -> Result<gst::Element, RunError> {
+    let (convert, filter, tee) = (make("audioconvert")?, make("capsfilter")?, make("tee")?);
+    filter.set_property("caps", sound_caps());
+    chain(pipeline, &[&convert, &filter, &tee])?;
+    delay_sound(&sink_pad(&tee)?, curve, max_delay);
+    link(from, &convert)?;
+    Ok(tee)
 }
 
 fn setup(why: &str) -> RunError {

@@ -36,7 +36,15 @@ fn board(heat: bool, speaking: bool, logit: f32) -> Arc<Board> {
     for k in 0..3 {
         let start = Timestamp::from_ms(40 * k);
         let map = AttentionMap { start, logits: &logits, geometry };
-        board.post(&Report { start, speakers: &speakers, voice: Voice::OnScreen, offset: None, map, stretch: None });
+        board.post(&Report {
+            start,
+            speakers: &speakers,
+            voice: Voice::OnScreen,
+            offset: None,
+            correction: None,
+            map,
+            stretch: None,
+        });
     }
     board.finish();
     Arc::new(board)

@@ -12,8 +12,8 @@
 mod common;
 
 use common::{Kind, LENGTH_S, MKV, MOV, MP4, Played, Stored, TS, WEBM, click, make, probe};
-use seehear_sync::fix::{Correction, FixError, Fixed, Knot, Tools, fix, fix_with};
 use seehear::time::{TimeDelta, Timestamp};
+use seehear_sync::fix::{Correction, FixError, Fixed, Knot, Tools, fix, fix_with};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

@@ -1,13 +1,15 @@
 //! The analysis thread: takes from the inbox, runs the session, tells board and observer.
 
 use super::intake::{AudioItem, VideoItem};
-use super::{Job, Observer, Shared};
+use super::{Control, Job, Observer, Shared, setup};
 use crate::error::RunError;
 use crate::inbox::{Item, Taken};
 use crate::picture::GstPicture;
+use crate::sync::SyncMode;
 use seehear::align::Want;
 use seehear::asd::Voice;
 use seehear::audio::AudioWindow;
+use seehear::correct::{Correction, SyncCorrector};
 use seehear::events::{Header, Histogram, SCHEMA};
 use seehear::net::{Backend, Engine};
 use seehear::session::{Session, SessionCounters, SourceFormat};
@@ -27,6 +29,8 @@ pub(super) struct Outcome {
     pub(super) slots: u64,
     pub(super) counters: SessionCounters,
     pub(super) latency: Histogram,
+    /// The last, where the offset is corrected.
+    pub(super) correction: Option<Correction>,
     busy: Duration,
     on_screen: u64,
     off_screen: u64,
@@ -62,6 +66,10 @@ pub(super) struct Analysis<'a> {
     backend: &'a (dyn Backend + Sync),
     shared: &'a Shared,
     observer: &'a mut dyn Observer,
+    control: &'a Control,
+    corrector: Option<SyncCorrector>,
+    /// Jumps of the present session's time line that the corrector knows of.
+    jumps: u64,
     session: Option<(Session<GstPicture>, SourceFormat)>,
     /// The sample that the session is of, where only samples are analysed.
     sample: Option<i64>,
@@ -86,17 +94,22 @@ impl Drop for Finish<'_> {
 impl<'a> Analysis<'a> {
     pub(super) fn new(
         job: &'a Job,
-        engine: &'a Engine,
-        backend: &'a (dyn Backend + Sync),
+        (engine, backend): (&'a Engine, &'a (dyn Backend + Sync)),
         shared: &'a Shared,
         observer: &'a mut dyn Observer,
-    ) -> Self {
-        Self {
+        control: &'a Control,
+    ) -> Result<Self, RunError> {
+        let corrects = job.sync == SyncMode::Correct;
+        let corrector = corrects.then(|| SyncCorrector::new(&job.plan.sync)).transpose();
+        Ok(Self {
             job,
             engine,
             backend,
             shared,
             observer,
+            control,
+            corrector: corrector.map_err(|e| setup(&format!("sync.{e}")))?,
+            jumps: 0,
             session: None,
             sample: None,
             told_header: false,
@@ -104,7 +117,7 @@ impl<'a> Analysis<'a> {
             samples: Vec::with_capacity(16_000),
             outcome: Outcome::default(),
             before: SessionCounters::default(),
-        }
+        })
     }
 
     pub(super) fn run(mut self) -> Result<Outcome, RunError> {
@@ -211,6 +224,10 @@ impl<'a> Analysis<'a> {
             })?;
         }
         self.session = Some((next, format));
+        self.jumps = 0;
+        if let Some(corrector) = &mut self.corrector {
+            corrector.restart();
+        }
         Ok(())
     }
 
@@ -250,12 +267,31 @@ impl<'a> Analysis<'a> {
     fn report_all(&mut self) -> Result<(), RunError> {
         let Some((session, _)) = &mut self.session else { return Ok(()) };
         loop {
+            let jumps = session.counters().align.jumps;
+            if jumps != self.jumps
+                && let Some(corrector) = &mut self.corrector
+            {
+                corrector.restart();
+            }
+            self.jumps = jumps;
             let began = Instant::now();
-            let Some(report) = session.pull()? else {
+            let Some(mut report) = session.pull()? else {
                 self.outcome.busy += began.elapsed();
                 return Ok(());
             };
             self.outcome.busy += began.elapsed();
+            if let (Some(corrector), Some(curve)) = (&mut self.corrector, &self.shared.curve) {
+                // Without a voice the estimate only stands: it would agree with itself.
+                corrector.push(report.offset.filter(|_| report.voice != Voice::None));
+                let stepped = self.control.take_step();
+                let correction = if stepped { corrector.step_now() } else { corrector.pull() };
+                curve.post(report.start + SLOT, correction.applied, stepped);
+                report.correction = Some(correction);
+                self.outcome.correction = report.correction;
+            }
+            if self.job.sync == SyncMode::Off {
+                report.offset = None;
+            }
             if let Some(board) = &self.shared.board {
                 board.post(&report);
             }
