@@ -311,7 +311,9 @@ pub fn sound_caps() -> gst::Caps {
 }
 
 /// From now on the sound that passes `pad`, a sink pad that gets [`sound_caps`], is delayed under its time stamps by what
-/// the curve says, `max_delay` at most. At the end of the stream what is still owed comes as one more buffer.
+/// the curve says, `max_delay` at most. Before a hole of the time stamps, and at the end of the stream, what is still owed
+/// comes as one more buffer. Gap events pass as they are: demuxers announce gaps and then send the sound all the same,
+/// so that only the next buffer's stamp tells.
 pub fn delay_sound(pad: &gst::Pad, curve: &Arc<SyncCurve>, max_delay: TimeDelta) {
     let curve = Arc::clone(curve);
     let sound: Mutex<Option<Sound>> = Mutex::new(None);
@@ -338,23 +340,6 @@ pub fn delay_sound(pad: &gst::Pad, curve: &Arc<SyncCurve>, max_delay: TimeDelta)
                         }
                         Ok(new) => *sound = Some(new),
                         Err(why) => fail(pad, &why),
-                    }
-                }
-                gst::EventView::Gap(gap) => {
-                    let (start, length) = gap.get();
-                    let end = start + length.unwrap_or_default();
-                    let Some(until) = running(pad, end) else { return gst::PadProbeReturn::Ok };
-                    let owed = lock().as_ref().and_then(|s| s.owed(until));
-                    send(pad, owed);
-                    if let Some(sound) = &mut *lock() {
-                        if let Some((_, stamp)) = sound.end
-                            && stamp > start
-                            && stamp < end
-                        {
-                            let seqnum = event.seqnum();
-                            *event = gst::event::Gap::builder(stamp).duration(end - stamp).seqnum(seqnum).build();
-                        }
-                        sound.end = Some((until, end));
                     }
                 }
                 gst::EventView::FlushStop(_) => {
