@@ -392,7 +392,7 @@ mod tests {
     }
 
     fn at(curve: &SyncCurve, ms: i64) -> i64 {
-        curve.at(Timestamp::from_ms(ms)).applied.ns() / 1_000
+        curve.at(Timestamp::from_ms(ms)).applied.ns().div_euclid(1_000)
     }
 
     #[test]
@@ -435,7 +435,7 @@ mod tests {
     fn a_late_analysis_is_held_and_caught_up_with_no_faster_than_the_correction_moves() {
         let (c, mut f) = (curve(), Follower::default());
         c.post(Timestamp::from_ms(40), us(0), false);
-        let mut follow = |ms: i64| f.follow(&c, Timestamp::from_ms(ms) + LAG).ns() / 1_000;
+        let mut follow = |ms: i64| f.follow(&c, Timestamp::from_ms(ms) + LAG).ns().div_euclid(1_000);
         assert_eq!((follow(20), follow(400)), (0, 0));
         for k in 2..=25 {
             c.post(Timestamp::from_ms(40 * k), us(400 * (k - 1)), false);
@@ -450,7 +450,7 @@ mod tests {
     #[test]
     fn a_step_back_leaves_pictures_out_and_a_source_that_goes_back_does_not() {
         let (c, mut p) = (curve(), Pictures::default());
-        let mut go = |ms: i64| p.delay(&c, Timestamp::from_ms(ms) + LAG).map(|d| (d.ns() / 1_000_000, ms));
+        let mut go = |ms: i64| p.delay(&c, Timestamp::from_ms(ms) + LAG).map(|d| (d.ns().div_euclid(1_000_000), ms));
         c.post(Timestamp::from_ms(40), us(200_000), false);
         assert_eq!([go(0), go(40)], [Some((200, 0)), Some((200, 40))]);
         c.post(Timestamp::from_ms(80), us(80_000), true);
