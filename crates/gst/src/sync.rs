@@ -311,7 +311,9 @@ pub fn sound_caps() -> gst::Caps {
 }
 
 /// From now on the sound that passes `pad`, a sink pad that gets [`sound_caps`], is delayed under its time stamps by what
-/// the curve says, `max_delay` at most. At the end of the stream what is still owed comes as one more buffer.
+/// the curve says, `max_delay` at most. Before a hole of the time stamps, and at the end of the stream, what is still owed
+/// comes as one more buffer. Gap events pass as they are: demuxers announce gaps and then send the sound all the same,
+/// so that only the next buffer's stamp tells.
 pub fn delay_sound(pad: &gst::Pad, curve: &Arc<SyncCurve>, max_delay: TimeDelta) {
     let curve = Arc::clone(curve);
     let sound: Mutex<Option<Sound>> = Mutex::new(None);
@@ -338,23 +340,6 @@ pub fn delay_sound(pad: &gst::Pad, curve: &Arc<SyncCurve>, max_delay: TimeDelta)
                         }
                         Ok(new) => *sound = Some(new),
                         Err(why) => fail(pad, &why),
-                    }
-                }
-                gst::EventView::Gap(gap) => {
-                    let (start, length) = gap.get();
-                    let end = start + length.unwrap_or_default();
-                    let Some(until) = running(pad, end) else { return gst::PadProbeReturn::Ok };
-                    let owed = lock().as_ref().and_then(|s| s.owed(until));
-                    send(pad, owed);
-                    if let Some(sound) = &mut *lock() {
-                        if let Some((_, stamp)) = sound.end
-                            && stamp > start
-                            && stamp < end
-                        {
-                            let seqnum = event.seqnum();
-                            *event = gst::event::Gap::builder(stamp).duration(end - stamp).seqnum(seqnum).build();
-                        }
-                        sound.end = Some((until, end));
                     }
                 }
                 gst::EventView::FlushStop(_) => {
@@ -407,7 +392,7 @@ mod tests {
     }
 
     fn at(curve: &SyncCurve, ms: i64) -> i64 {
-        curve.at(Timestamp::from_ms(ms)).applied.ns() / 1_000
+        curve.at(Timestamp::from_ms(ms)).applied.ns().div_euclid(1_000)
     }
 
     #[test]
@@ -450,7 +435,7 @@ mod tests {
     fn a_late_analysis_is_held_and_caught_up_with_no_faster_than_the_correction_moves() {
         let (c, mut f) = (curve(), Follower::default());
         c.post(Timestamp::from_ms(40), us(0), false);
-        let mut follow = |ms: i64| f.follow(&c, Timestamp::from_ms(ms) + LAG).ns() / 1_000;
+        let mut follow = |ms: i64| f.follow(&c, Timestamp::from_ms(ms) + LAG).ns().div_euclid(1_000);
         assert_eq!((follow(20), follow(400)), (0, 0));
         for k in 2..=25 {
             c.post(Timestamp::from_ms(40 * k), us(400 * (k - 1)), false);
@@ -465,7 +450,7 @@ mod tests {
     #[test]
     fn a_step_back_leaves_pictures_out_and_a_source_that_goes_back_does_not() {
         let (c, mut p) = (curve(), Pictures::default());
-        let mut go = |ms: i64| p.delay(&c, Timestamp::from_ms(ms) + LAG).map(|d| (d.ns() / 1_000_000, ms));
+        let mut go = |ms: i64| p.delay(&c, Timestamp::from_ms(ms) + LAG).map(|d| (d.ns().div_euclid(1_000_000), ms));
         c.post(Timestamp::from_ms(40), us(200_000), false);
         assert_eq!([go(0), go(40)], [Some((200, 0)), Some((200, 40))]);
         c.post(Timestamp::from_ms(80), us(80_000), true);

@@ -187,7 +187,7 @@ fn what_the_line_holds_is_given_at_the_end_and_in_holes() {
     }
     let gap = std::iter::from_fn(|| h.try_pull_event()).find(|e| e.type_() == gst::EventType::Gap).unwrap();
     let gst::EventView::Gap(gap) = gap.view() else { panic!() };
-    assert_eq!(gap.get(), (at_frame(210 * BLOCK), Some(at_frame(90 * BLOCK))));
+    assert_eq!(gap.get(), (at_frame(200 * BLOCK), Some(at_frame(100 * BLOCK))));
 }
 
 #[test]
