@@ -128,7 +128,9 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     }
     let grid = SLOT * i64::try_from(reach.slots_ceil()).unwrap_or(i64::MAX); // whole slots are looked for
     let config = EstimateConfig::default();
-    let estimate = sync::estimate(&listener.stretches, f64::from(engine.manifest.score.zero_ms), grid, &config);
+    let mut estimate = sync::estimate(&listener.stretches, f64::from(engine.manifest.score.zero_ms), grid, &config);
+    // The best of what was looked for is no answer where it lies at the end of it.
+    listener.beyond = estimate.offset.take_if(|o| o.at_edge).is_some();
     let told = told(args, &engine, &listener, &estimate, length);
     job.sample = None;
 
@@ -192,6 +194,8 @@ struct Listener {
     voiced: u64,
     /// Of the picture, pixels.
     size: (u32, u32),
+    /// Picture and sound agree best at the end of the range.
+    beyond: bool,
 }
 
 impl Observer for Listener {
@@ -289,7 +293,9 @@ fn thumbnail(path: &Path, (width, height): (u32, u32), s: &Stretch) -> Option<Th
 
 /// Why it can't be told.
 fn why(args: &Args, listener: &Listener, e: &Estimate) -> String {
-    if listener.voiced == 0 {
+    if listener.beyond {
+        format!("the offset is at the end of ±{} ms or beyond: look further with --range", args.range)
+    } else if listener.voiced == 0 {
         "no voice was heard, or nothing moved in the picture".to_owned()
     } else if listener.stretches.is_empty() {
         "there is too little speech in it: two seconds are the least".to_owned()
