@@ -302,7 +302,7 @@ fn why(args: &Args, listener: &Listener, e: &Estimate) -> String {
     } else if e.judged_s < 3.0 {
         format!("nobody visible was heard speaking, or the offset is beyond ±{} ms (see --range)", args.range)
     } else {
-        "what was seen and heard of speakers does not agree on one offset".to_owned()
+        format!("what was seen and heard of speakers agrees on no offset within ±{} ms (see --range)", args.range)
     }
 }
 
