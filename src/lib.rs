@@ -65,6 +65,7 @@ pub mod audio;
 pub mod audio_delay;
 pub mod av_object;
 pub mod av_offset;
+pub mod calibration;
 pub mod correct;
 pub mod embed;
 pub mod events;

@@ -49,12 +49,7 @@ impl MotionThread {
     ) -> std::io::Result<Self> {
         let mut estimator = MotionEstimator::new(config, width, height, stride);
         let motion = estimator.pull().clone();
-        let ticket = || Ticket {
-            picture: vec![0; width * height],
-            moved: false,
-            first: true,
-            motion: motion.clone(),
-        };
+        let ticket = || Ticket { picture: vec![0; width * height], moved: false, first: true, motion: motion.clone() };
         let (to, work) = sync_channel::<Ticket>(depth);
         let (done, from) = sync_channel(depth);
         let thread = std::thread::Builder::new().name("motion".into()).spawn(move || {

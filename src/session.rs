@@ -183,6 +183,8 @@ struct Slot {
     start: Timestamp,
     voiced: bool,
     moved: bool,
+    /// As in [`AvWindow::picture_lag`].
+    picture_lag: TimeDelta,
 }
 
 /// All stages after alignment.
@@ -368,7 +370,8 @@ impl Stages {
         let video = self.video.run();
         self.voice.push(window.samples);
         let voiced = self.voice.pull().unwrap_or(false) && !window.sound_lost;
-        self.waiting.push_back(Slot { start: window.start, voiced, moved: self.video.moved() });
+        let (start, moved, picture_lag) = (window.start, self.video.moved(), window.picture_lag);
+        self.waiting.push_back(Slot { start, voiced, moved, picture_lag });
         let audio = self.audio.push(window.samples);
         self.hand_on(video, audio)
     }
@@ -425,16 +428,17 @@ impl Stages {
         let motion = self.motion.pull()?;
         self.attention.advance(motion)?;
         if slot.voiced {
-            self.offset.push(self.attention.offset_curve());
+            self.offset.push(self.attention.offset_curve(), slot.picture_lag);
         }
         let offset = self.offset.pull();
         if let Some(o) = offset
             && o.confidence >= FOLLOW_CONFIDENCE
         {
-            self.attention.set_offset(o.offset);
+            self.attention.set_offset(o.on_the_slots);
         }
         if let Some(meter) = &mut self.meter {
-            meter.push_map(slot.start, self.attention.last_map(), motion, slot.voiced);
+            let times = (slot.start, slot.picture_lag);
+            meter.push_map(times, self.attention.last_map(), motion, slot.voiced);
         }
         let attended = self.attention.map(slot.start, motion);
         self.peaks.push(&attended);

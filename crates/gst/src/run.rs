@@ -106,6 +106,9 @@ pub struct Job {
     /// What is done about the offset between picture and sound. To correct it takes a live plan, and an output or a
     /// display; [`Job::sync_by_default`].
     pub sync: SyncMode,
+    /// How much later than its picture the device is known to give its sound: the earlier stream is held back by as much
+    /// before anything else sees it.
+    pub device_offset: TimeDelta,
 }
 
 /// Of every `every` of the input only the first `take` is analysed; each sample is a programme of its own.
@@ -157,6 +160,24 @@ impl Control {
 }
 
 impl Job {
+    /// Analyses `input` as `plan` says, the first sound track, all of it; nothing is written, shown or corrected.
+    #[must_use]
+    pub fn new(input: Input, plan: Plan) -> Self {
+        Self {
+            input,
+            plan,
+            values: BTreeMap::new(),
+            output: None,
+            display: false,
+            heatmap: false,
+            salvage: false,
+            audio_track: 0,
+            sample: None,
+            sync: SyncMode::Measure,
+            device_offset: TimeDelta::ZERO,
+        }
+    }
+
     /// What is done where nobody says: what a live pipeline writes or shows is corrected.
     #[must_use]
     pub fn sync_by_default(plan: &Plan, output: bool) -> SyncMode {
@@ -338,6 +359,8 @@ impl Built {
             be_strict(&pipeline);
         }
         let targets = Targets { video: sink_pad(&video_in)?, audio: sink_pad(&audio_in)? };
+        let early = if job.device_offset > TimeDelta::ZERO { &targets.video } else { &targets.audio };
+        early.set_offset(job.device_offset.ns().abs());
         let gates = [sink_pad(&video_tee)?, sink_pad(&audio_tee)?];
         for gate in &gates {
             shut_when(gate, &shared);
