@@ -61,6 +61,21 @@ def test_the_unmoved_scene_is_taken_off_and_can_t_tell_is_wrong(
     assert "| seehear | 2 of 3 | 33.3% (6%–79%, n 3)" in capsys.readouterr().out
 
 
+def test_a_talkers_own_lead_is_taken_off_where_it_is_known() -> None:
+    results = [
+        sync_bench.Result("a", 12.0, 0.9, 10.0),
+        sync_bench.Result("b", -3.0, 0.9),
+        sync_bench.Result("c", None, 0.0),
+    ]
+    assert [r.error_ms for r in sync_bench.timed(results)] == [2.0, -3.0, None]
+    truth = {"offset_ms": 100, "people": [{"lead_ms": 92.5}]}
+    assert sync_bench.judge(lambda _: sync_bench.Answer(110.0), Path("a.mp4"), truth) == sync_bench.Result(
+        "a", 10.0, 1.0, 12.5
+    )
+    two = {"offset_ms": 100, "people": ["x.mp4", "y.mp4"]}
+    assert sync_bench.judge(lambda _: sync_bench.Answer(110.0), Path("a.mp4"), two).lead_ms is None
+
+
 def test_a_folder_without_truth_and_a_program_that_fails_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
