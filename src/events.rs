@@ -104,6 +104,43 @@ pub struct FrameEvent {
     pub sync: Option<SyncEvent>,
 }
 
+impl FrameEvent {
+    /// Takes over what a report says, without allocating once it has room for the objects.
+    fn fill(&mut self, report: &Report<'_>) {
+        self.t_ms = rounded(report.start.as_ms_f64(), 3);
+        self.voice = report.voice;
+        self.offset_ms = report.offset.map(|o| rounded(o.offset.as_ms_f64(), 1));
+        self.offset_confidence = report.offset.map_or(0.0, |o| rounded32(o.confidence, 3));
+        self.sync = report.correction.map(SyncEvent::from);
+        self.objects.clear();
+        self.objects.extend(report.speakers.iter().map(|s| ObjectEvent {
+            id: s.object.id,
+            x: rounded32(s.object.rect.centre.x, 1),
+            y: rounded32(s.object.rect.centre.y, 1),
+            w: rounded32(s.object.rect.w, 1),
+            h: rounded32(s.object.rect.h, 1),
+            score: rounded32(s.probability, 3),
+            speaking: s.speaking,
+            state: s.object.state,
+        }));
+    }
+}
+
+impl From<&Report<'_>> for FrameEvent {
+    fn from(report: &Report<'_>) -> Self {
+        let mut frame = Self {
+            t_ms: 0.0,
+            objects: Vec::with_capacity(report.speakers.len()),
+            voice: report.voice,
+            offset_ms: None,
+            offset_confidence: 0.0,
+            sync: None,
+        };
+        frame.fill(report);
+        frame
+    }
+}
+
 /// Times between two percentiles, ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
@@ -239,22 +276,7 @@ impl<W: Write> EventWriter<W> {
     /// Of the writer.
     pub fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
         if let Event::Frame(frame) = &mut self.event {
-            frame.t_ms = rounded(report.start.as_ms_f64(), 3);
-            frame.voice = report.voice;
-            frame.offset_ms = report.offset.map(|o| rounded(o.offset.as_ms_f64(), 1));
-            frame.offset_confidence = report.offset.map_or(0.0, |o| rounded32(o.confidence, 3));
-            frame.sync = report.correction.map(SyncEvent::from);
-            frame.objects.clear();
-            frame.objects.extend(report.speakers.iter().map(|s| ObjectEvent {
-                id: s.object.id,
-                x: rounded32(s.object.rect.centre.x, 1),
-                y: rounded32(s.object.rect.centre.y, 1),
-                w: rounded32(s.object.rect.w, 1),
-                h: rounded32(s.object.rect.h, 1),
-                score: rounded32(s.probability, 3),
-                speaking: s.speaking,
-                state: s.object.state,
-            }));
+            frame.fill(report);
         }
         self.line.clear();
         serde_json::to_writer(&mut self.line, &self.event)?;

@@ -28,11 +28,13 @@ pub struct PeakConfig {
     pub min_logit: f32,
     /// Two peaks nearer than this share of the picture's height are one.
     pub radius_share: f32,
+    /// Places where nobody is looked for (a screen on the wall, say): `[x, y, width, height]`, source pixels.
+    pub mask: Vec<[f32; 4]>,
 }
 
 impl Default for PeakConfig {
     fn default() -> Self {
-        Self { min_logit: -1.0, radius_share: 0.3 }
+        Self { min_logit: -1.0, radius_share: 0.3, mask: Vec::new() }
     }
 }
 
@@ -88,6 +90,9 @@ impl PeakPicker {
                 if logit >= self.config.min_logit && is_local_maximum(map.logits, g, x, y) {
                     let cell = refine(map.logits, g, x, y);
                     let px = g.to_px(cell);
+                    if self.config.mask.iter().any(|m| covers(m, px)) {
+                        continue;
+                    }
                     let extent = PxRect { centre: px, w: 0.0, h: 0.0 };
                     self.found.push(Peak { start: map.start, cell, px, logit, extent });
                 }
@@ -176,6 +181,10 @@ impl PeakPicker {
 }
 
 /// No neighbour is higher; of equal neighbours the first in reading order is the maximum.
+fn covers(&[x, y, w, h]: &[f32; 4], p: PxPoint) -> bool {
+    (x..x + w).contains(&p.x) && (y..y + h).contains(&p.y)
+}
+
 fn is_local_maximum(logits: &[f32], g: MapGeometry, x: usize, y: usize) -> bool {
     let own = logits[y * g.cols + x];
     for ny in y.saturating_sub(1)..(y + 2).min(g.rows) {
@@ -212,7 +221,7 @@ mod tests {
     const G: MapGeometry = MapGeometry { cols: 20, rows: 10, width: 2000, height: 1000 };
 
     fn peaks(logits: &[f32]) -> Vec<Peak> {
-        let mut p = PeakPicker::new(&PeakConfig { min_logit: 0.5, radius_share: 0.3 }, G.cells());
+        let mut p = PeakPicker::new(&PeakConfig { min_logit: 0.5, ..PeakConfig::default() }, G.cells());
         let (scores, motion) = (Scores::none(G.cells()), CellMotion::still(G.cols, G.rows));
         let map = AttentionMap { start: Timestamp::ZERO, logits, geometry: G };
         p.push(&Attended { map, scores: &scores, motion: &motion });

@@ -24,6 +24,8 @@ pub struct Drawn {
     pub x: i32,
     /// Top edge, pixels.
     pub y: i32,
+    /// Probability that it speaks, 0…1.
+    pub score: f32,
 }
 
 /// What is drawn in one slot.
@@ -104,7 +106,7 @@ impl Board {
             let rect = drawn_box(s.object.rect, g.width, g.height);
             let (x0, y0, ..) = rect.edges();
             let mark = Mark { id: s.object.id, speaking: s.speaking, width: even(rect.w), height: even(rect.h) };
-            Drawn { mark, x: round(x0), y: round(y0) }
+            Drawn { mark, x: round(x0), y: round(y0), score: s.probability }
         }));
         if self.heat {
             draw_heat(&report.map, &mut slide.heat);
@@ -118,6 +120,13 @@ impl Board {
     pub fn finish(&self) {
         self.lock().done = true;
         self.changed.notify_all();
+    }
+
+    /// A new programme: what is there is forgotten, and reports will come again.
+    pub fn restart(&self) {
+        let mut state = self.lock();
+        state.slides.clear();
+        state.done = false;
     }
 
     /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`.

@@ -79,6 +79,12 @@ impl<T> Lane<T> {
         true
     }
 
+    fn clear(&mut self) {
+        self.items.clear();
+        self.arrivals.clear();
+        (self.ended, self.end_taken) = (false, false);
+    }
+
     fn take(&mut self) -> Option<Item<T>> {
         match (self.items.pop_front(), self.arrivals.pop_front()) {
             (Some(item), Some(at)) => Some(Item::Data(item, at)),
@@ -119,6 +125,14 @@ impl<V, A> Inbox<V, A> {
             closed: false,
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Empty and open again; what was dropped stays counted.
+    pub fn reopen(&self) {
+        let mut state = self.lock();
+        state.video.clear();
+        state.audio.clear();
+        state.closed = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, State<V, A>> {

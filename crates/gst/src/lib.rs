@@ -11,11 +11,13 @@
 //! | [`overlay`] | the element `seehearoverlay` |
 //! | [`output`] | file (written beside, renamed) and display |
 //! | [`sync`] | live lip-sync correction: picture and sound delayed on their way out |
+//! | [`element`] | the element `seehear`: the run's graph for anybody's pipeline |
 //! | [`error`] | what can go wrong, with the remedy |
 
 #![forbid(unsafe_code)]
 
 pub mod board;
+pub mod element;
 pub mod error;
 pub mod inbox;
 pub mod input;
@@ -23,13 +25,15 @@ pub mod output;
 pub mod overlay;
 pub mod picture;
 pub mod plan;
+mod roi;
 pub mod run;
 pub mod source;
 pub mod sync;
 mod time;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
-    overlay::register(Some(plugin))
+    overlay::register(Some(plugin))?;
+    element::register(Some(plugin))
 }
 
 pub use plugin::*;
@@ -60,7 +64,7 @@ pub fn init() -> Result<(), error::RunError> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     DONE.get_or_init(|| {
         gst::init().map_err(|e| e.to_string())?;
-        overlay::register(None).map_err(|e| e.to_string())
+        overlay::register(None).and_then(|()| element::register(None)).map_err(|e| e.to_string())
     })
     .clone()
     .map_err(|why| error::RunError::Setup { why })

@@ -257,7 +257,11 @@ impl Built {
             engine,
             &GraphOptions {
                 plan: &job.plan,
-                drawn: (file.is_some() || job.display).then_some(Drawing { heatmap: job.heatmap }),
+                drawn: (file.is_some() || job.display).then_some(Drawing {
+                    marks: true,
+                    heatmap: job.heatmap,
+                    roi: false,
+                }),
                 corrected: job.sync == SyncMode::Correct,
             },
         )?;
@@ -321,7 +325,9 @@ impl Built {
             if job.strict() && !watched.interrupted {
                 self.whole(job, &watched, &outcome)?;
             }
-            Ok(self.summary(job, engine, outcome, started.elapsed(), watched.interrupted))
+            let of = Analysed { job, engine, backend, shared: &self.shared };
+            let undrawn = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
+            Ok(summary(&of, outcome, undrawn, started.elapsed(), watched.interrupted))
         })
     }
 
@@ -492,28 +498,45 @@ impl Built {
         let ns = self.shared.at.load(Ordering::Relaxed);
         (ns != i64::MIN).then(|| Timestamp::from_ns(ns))
     }
+}
 
-    fn summary(&self, job: &Job, engine: &Engine, o: Outcome, wall: Duration, interrupted: bool) -> Summary {
-        let mut s = Summary { slots: o.slots, interrupted, ..Summary::default() };
-        s.media_s = o.slots_s();
-        s.wall_s = wall.as_secs_f64();
-        s.realtime_factor = s.media_s / s.wall_s.max(1e-9);
-        s.load = o.load();
-        s.latency_ms.algorithmic = seehear::session::declared_latency(engine).as_ms_f64();
-        if job.plan.live {
-            s.latency_ms.p50 = o.latency.percentile_ms(0.5);
-            s.latency_ms.p99 = o.latency.percentile_ms(0.99);
-        }
-        s.set_counters(&o.counters);
-        (s.drops.video_overload, s.drops.audio_overload) = self.shared.inbox.dropped();
-        s.drops.unusable_buffers = self.shared.unusable.load(Ordering::Relaxed);
-        s.drops.undrawn_frames = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
-        s.drops.stepped_over_frames = self.shared.stepped_over.load(Ordering::Relaxed);
-        s.sync = o.correction.map(SyncEvent::from);
-        s.on_screen_s = o.on_screen_s();
-        s.off_screen_s = o.off_screen_s();
-        s
+/// What an analysis is of.
+pub(crate) struct Analysed<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) engine: &'a Engine,
+    pub(crate) backend: &'a (dyn Backend + Sync),
+    pub(crate) shared: &'a Shared,
+}
+
+/// Analyses what comes into the inbox until its streams end, or it is closed.
+///
+/// # Errors
+/// Of the engine for a second on end, and of the observer.
+pub(crate) fn analyse(of: &Analysed<'_>, observer: &mut dyn Observer, control: &Control) -> Result<Outcome, RunError> {
+    Analysis::new(of.job, (of.engine, of.backend), of.shared, observer, control)?.run()
+}
+
+/// The account of an analysis. `undrawn`: pictures that went on without their own result.
+pub(crate) fn summary(of: &Analysed<'_>, o: Outcome, undrawn: u64, wall: Duration, interrupted: bool) -> Summary {
+    let mut s = Summary { slots: o.slots, interrupted, ..Summary::default() };
+    s.media_s = o.slots_s();
+    s.wall_s = wall.as_secs_f64();
+    s.realtime_factor = s.media_s / s.wall_s.max(1e-9);
+    s.load = o.load();
+    s.latency_ms.algorithmic = seehear::session::declared_latency(of.engine).as_ms_f64();
+    if of.job.plan.live {
+        s.latency_ms.p50 = o.latency.percentile_ms(0.5);
+        s.latency_ms.p99 = o.latency.percentile_ms(0.99);
     }
+    s.set_counters(&o.counters);
+    (s.drops.video_overload, s.drops.audio_overload) = of.shared.inbox.dropped();
+    s.drops.unusable_buffers = of.shared.unusable.load(Ordering::Relaxed);
+    s.drops.undrawn_frames = undrawn;
+    s.drops.stepped_over_frames = of.shared.stepped_over.load(Ordering::Relaxed);
+    s.sync = o.correction.map(SyncEvent::from);
+    s.on_screen_s = o.on_screen_s();
+    s.off_screen_s = o.off_screen_s();
+    s
 }
 
 /// How the pipeline ended.

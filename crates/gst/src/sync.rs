@@ -100,6 +100,11 @@ impl SyncCurve {
         points.push_back(Point { at: slot_end, applied, steps });
     }
 
+    /// A new programme: nothing is decided of it.
+    pub(crate) fn restart(&self) {
+        self.lock().clear();
+    }
+
     /// The correction at a time: between two slots on the straight line, before the first and after the last the nearest.
     fn at(&self, t: Timestamp) -> Point {
         let points = self.lock();

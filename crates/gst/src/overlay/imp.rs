@@ -10,7 +10,7 @@ use gst_video::subclass::prelude::*;
 use gst_video::{VideoFormat, VideoFrameRef, VideoOverlayFormatFlags};
 use seehear::overlay::{Mark, Sprite, draw_mark, line_width};
 use seehear::time::TimeDelta;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ struct State {
 pub struct SeehearOverlay {
     state: Mutex<State>,
     undrawn: AtomicU64,
+    hidden: AtomicBool,
     /// What the elements before this one add to a picture's age, ns: a jitter buffer, a decoder.
     upstream_ns: AtomicU64,
 }
@@ -50,6 +51,10 @@ impl SeehearOverlay {
 
     pub(super) fn set_board(&self, board: Arc<Board>, patience: Option<TimeDelta>) {
         self.lock().link = Some(Link { board, patience });
+    }
+
+    pub(super) fn hide_marks(&self, hide: bool) {
+        self.hidden.store(hide, Ordering::Relaxed);
     }
 
     /// How much longer this picture may wait.
@@ -77,6 +82,9 @@ impl SeehearOverlay {
         if found != Found::Own {
             self.undrawn.fetch_add(1, Ordering::Relaxed);
         }
+        if self.hidden.load(Ordering::Relaxed) {
+            slide.drawn.clear();
+        }
         let result = if found == Found::Nothing { Ok(()) } else { blend(&mut state, &slide, frame) };
         state.slide = slide;
         result.map_err(|e| {
@@ -99,7 +107,7 @@ fn blend(
         let pixels = to_buffer(&slide.heat)?;
         rectangles.push(gst_video::VideoOverlayRectangle::new_raw(&pixels, 0, 0, width, height, flags));
     }
-    for Drawn { mark, x, y } in &slide.drawn {
+    for Drawn { mark, x, y, .. } in &slide.drawn {
         let Some(pixels) = sprite(state, *mark, line)? else { continue };
         let flags = VideoOverlayFormatFlags::PREMULTIPLIED_ALPHA;
         rectangles.push(gst_video::VideoOverlayRectangle::new_raw(&pixels, *x, *y, mark.width, mark.height, flags));

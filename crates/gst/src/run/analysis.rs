@@ -26,7 +26,7 @@ const ARRIVALS: usize = 512;
 
 /// What the analysis did.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     pub(super) slots: u64,
     pub(super) counters: SessionCounters,
     pub(super) latency: Histogram,

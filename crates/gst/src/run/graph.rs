@@ -42,13 +42,52 @@ pub(crate) struct Shared {
     pub(super) unusable: AtomicU64,
     /// As in [`Progress`].
     pub(super) averaged_channels: AtomicU32,
+    /// Nothing is analysed: one of the streams is not there.
+    pub(super) passing: AtomicBool,
     /// The run is being stopped: what is still under way is not waited for.
     pub(super) stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Nobody may wait for anybody now.
+    pub(crate) fn close(&self) {
+        self.inbox.close();
+        if let Some(board) = &self.board {
+            board.finish();
+        }
+    }
+
+    /// Everything goes on unjudged from here on.
+    pub(crate) fn pass(&self) {
+        self.passing.store(true, Ordering::Release);
+        self.close();
+    }
+
+    /// For a new programme.
+    pub(crate) fn reopen(&self) {
+        self.inbox.reopen();
+        if let Some(board) = &self.board {
+            board.restart();
+        }
+        if let Some(curve) = &self.curve {
+            curve.restart();
+        }
+    }
+
+    /// Pictures and sound buffers dropped for want of time.
+    pub(crate) fn dropped(&self) -> u64 {
+        let (video, audio) = self.inbox.dropped();
+        video + audio
+    }
 }
 
 /// What is drawn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drawing {
+    /// Who speaks.
+    pub(crate) marks: bool,
+    /// Nothing drawn, but attached to the picture ([`crate::roi`]).
+    pub(crate) roi: bool,
     /// The heat map too.
     pub(crate) heatmap: bool,
 }
@@ -84,6 +123,8 @@ pub(crate) struct Graph {
     pub(crate) inputs: Targets,
     /// Where the end of the stream is put in when a run is stopped.
     pub(crate) gates: [gst::Pad; 2],
+    /// Where the analysis takes from.
+    pub(crate) sinks: [gst::Element; 2],
     pub(crate) out: Option<Out>,
 }
 
@@ -107,6 +148,7 @@ impl Graph {
             reached: AtomicI64::new(0),
             unusable: AtomicU64::new(0),
             averaged_channels: AtomicU32::new(0),
+            passing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });
 
@@ -146,6 +188,13 @@ impl Graph {
             let before = queue(clock_time(wait + TimeDelta::from_ms(160)), 0)?;
             let picture = make("tee")?;
             chain(bin, &[&before, overlay.upcast_ref(), &picture])?;
+            // The objects are looked up by the pictures' own times, which live correction moves.
+            if let Some(drawn) = o.drawn {
+                overlay.draw_marks(drawn.marks);
+                if drawn.roi {
+                    crate::roi::attach(&source_pad(overlay.upcast_ref())?, board);
+                }
+            }
             link(&video_tee, &before)?;
             let (mut sound, mut ahead) = (audio_tee.clone(), TimeDelta::ZERO);
             if let Some(curve) = &shared.curve {
@@ -160,7 +209,8 @@ impl Graph {
         for gate in &gates {
             shut_when(gate, &shared);
         }
-        Ok(Self { shared, inputs, gates, out })
+        let sinks = [video_sink.upcast(), audio_sink.upcast()];
+        Ok(Self { shared, inputs, gates, sinks, out })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::graph::{Shared, sink_pad};
 use crate::error::RunError;
+use crate::inbox::Closed;
 use crate::picture::GstPicture;
 use crate::time::{delta, timestamp};
 use gst::prelude::*;
@@ -40,6 +41,14 @@ fn unusable(shared: &Shared, sample: &gst::Sample) -> gst::FlowSuccess {
         shared.unusable.fetch_add(1, Ordering::Relaxed);
     }
     gst::FlowSuccess::Ok
+}
+
+/// Nobody reads the inbox any more: the stream ends here, unless it only passes.
+fn pushed(shared: &Shared, result: Result<(), Closed>) -> Result<gst::FlowSuccess, gst::FlowError> {
+    if result.is_ok() || shared.passing.load(Ordering::Acquire) {
+        return Ok(gst::FlowSuccess::Ok);
+    }
+    Err(gst::FlowError::Eos)
 }
 
 /// Remembers how far the file has been read.
@@ -142,8 +151,7 @@ pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
                 pixel_aspect: f64::from(par.numer()) / f64::from(par.denom().max(1)),
             };
             let item = VideoItem { frame: Frame { pts, duration, picture }, format };
-            into.inbox.push_video(item).map_err(|_| gst::FlowError::Eos)?;
-            Ok(gst::FlowSuccess::Ok)
+            pushed(&into, into.inbox.push_video(item))
         })
         .eos(move |_| end.inbox.end_video())
         .build();
@@ -166,8 +174,7 @@ pub(super) fn audio_sink(shared: &Arc<Shared>) -> AppSink {
             let Some(start) = running(&sample) else { return Ok(unusable(&into, &sample)) };
             note_reached(&into, &buffer);
             let discont = buffer.flags().contains(gst::BufferFlags::DISCONT);
-            into.inbox.push_audio(AudioItem::Sound { start, discont, buffer }).map_err(|_| gst::FlowError::Eos)?;
-            Ok(gst::FlowSuccess::Ok)
+            pushed(&into, into.inbox.push_audio(AudioItem::Sound { start, discont, buffer }))
         })
         .new_event(move |sink| {
             // Gaps are events; the sink wants every event fetched, and handles none of them itself.

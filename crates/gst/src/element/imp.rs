@@ -1,0 +1,443 @@
+use super::messages::{Latest, Poster, post};
+use super::settings::{Settings, properties};
+use crate::error::RunError;
+use crate::input::Input;
+use crate::plan::Plan;
+use crate::run::graph::{Drawing, Graph, GraphOptions};
+use crate::run::{Analysed, Control, Job, analyse, summary};
+use crate::sync::SyncMode;
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use seehear::events::Event;
+use seehear::net::Engine;
+use seehear_nets::{OnnxRuntime, OnnxRuntimeOptions};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+static CAT: LazyLock<gst::DebugCategory> =
+    LazyLock::new(|| gst::DebugCategory::new("seehear", gst::DebugColorFlags::empty(), Some("seehear")));
+
+/// Sound that may wait at the way out: a muxer's or a sink's picture waits for the analysis, which waits for later sound.
+const SOUND_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(20);
+const PADS: [&str; 4] = ["video_sink", "audio_sink", "video_src", "audio_src"];
+
+/// What READY needs: the networks.
+#[derive(Clone)]
+struct Loaded {
+    engine: Arc<Engine>,
+    backend: Arc<OnnxRuntime>,
+}
+
+/// What PAUSED needs: the graph in the bin, and the analysis.
+struct Playing {
+    graph: Graph,
+    job: Arc<Job>,
+    control: Arc<Control>,
+    /// `None` while flushing.
+    thread: Option<JoinHandle<()>>,
+    /// The analysis is over.
+    ended: bool,
+    /// Ends of the streams that the analysis has still something to say of.
+    held: Vec<gst::Message>,
+}
+
+#[derive(Default)]
+struct State {
+    settings: Settings,
+    loaded: Option<Loaded>,
+    playing: Option<Playing>,
+}
+
+#[derive(Default)]
+pub struct Seehear {
+    state: Mutex<State>,
+    latest: Arc<Mutex<Latest>>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for Seehear {
+    const NAME: &'static str = "GstSeehear";
+    type Type = super::Seehear;
+    type ParentType = gst::Bin;
+}
+
+impl Seehear {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self) -> Result<(), String> {
+        let settings = self.lock().settings.clone();
+        settings.mask()?;
+        let path = self.find_engine(&settings.engine)?;
+        let engine = Engine::load(&path).map_err(|e| e.to_string())?;
+        let library = settings.onnxruntime.map(PathBuf::from).or_else(|| self.beside(LIBRARY.as_ref()));
+        let options = OnnxRuntimeOptions { threads: usize::try_from(settings.threads).unwrap_or(1), library };
+        let backend = OnnxRuntime::new(options).map_err(|e| e.to_string())?;
+        self.lock().loaded = Some(Loaded { engine: Arc::new(engine), backend: Arc::new(backend) });
+        Ok(())
+    }
+
+    fn find_engine(&self, name: &str) -> Result<PathBuf, String> {
+        if name.contains(std::path::MAIN_SEPARATOR) || Path::new(name).extension().is_some_and(|e| e == "toml") {
+            return Ok(name.into());
+        }
+        let file = Path::new("engines").join(format!("{name}.toml"));
+        self.beside(&file).ok_or_else(|| {
+            format!("no engine \"{name}\" in engines/ above the present folder or the plugin; set the property engine")
+        })
+    }
+
+    /// A file of the checkout, by its path there: above the present folder, or above the plugin.
+    fn beside(&self, relative: &Path) -> Option<PathBuf> {
+        let plugin = self.obj().factory().and_then(|f| f.plugin()).and_then(|p| p.filename());
+        let here = std::env::current_dir().ok();
+        let program = std::env::current_exe().ok();
+        let places = [here, plugin, program].into_iter().flatten();
+        places.flat_map(|p| p.ancestors().map(|dir| dir.join(relative)).collect::<Vec<_>>()).find(|p| p.is_file())
+    }
+
+    /// Builds the graph and begins to analyse.
+    fn begin(&self) -> Result<(), RunError> {
+        let (settings, loaded) = {
+            let state = self.lock();
+            (state.settings.clone(), state.loaded.clone())
+        };
+        let setup = |why: String| RunError::Setup { why };
+        let loaded = loaded.ok_or_else(|| setup("no engine is loaded".into()))?;
+        let mut plan = Plan::built_in(if settings.live { "realtime" } else { "file" })?;
+        plan.stages.speaking.on_probability = settings.threshold;
+        plan.stages.speaking.off_probability = plan.stages.speaking.off_probability.min(settings.threshold);
+        plan.stages.peaks.mask = settings.mask().map_err(setup)?;
+        let sync = SyncMode::from(settings.sync);
+        if sync == SyncMode::Correct && !settings.live {
+            return Err(setup(
+                "sync=correct needs live=true: what can wait has one offset, which `seehear sync` finds".into(),
+            ));
+        }
+        let drawn = Drawing { marks: settings.overlay, heatmap: settings.heatmap, roi: settings.roi_meta };
+        let options = GraphOptions { plan: &plan, drawn: Some(drawn), corrected: sync == SyncMode::Correct };
+        let graph = Graph::build(self.obj().upcast_ref(), &loaded.engine, &options)?;
+        let out = graph.out.as_ref().ok_or_else(|| setup("a graph without a way out".into()))?;
+        let queue = crate::output::queue(SOUND_AHEAD, 0)?;
+        let pass = |e: &dyn std::fmt::Display| setup(e.to_string());
+        self.obj().add(&queue).map_err(|e| pass(&e))?;
+        out.sound.link(&queue).map_err(|e| pass(&e))?;
+        let picture = crate::output::queue(gst::ClockTime::ZERO, 4)?;
+        self.obj().add(&picture).map_err(|e| pass(&e))?;
+        out.picture.link(&picture).map_err(|e| pass(&e))?;
+        let ends = [
+            Some(graph.inputs.video.clone()),
+            Some(graph.inputs.audio.clone()),
+            picture.static_pad("src"),
+            queue.static_pad("src"),
+        ];
+        for (name, target) in PADS.into_iter().zip(ends) {
+            self.ghost(name)?.set_target(target.as_ref()).map_err(|e| pass(&e))?;
+        }
+        for (name, other) in [(PADS[0], PADS[1]), (PADS[1], PADS[0])] {
+            self.follow_flushes(&self.ghost(name)?);
+            self.pass_alone(&self.ghost(name)?, other);
+        }
+        // In PAUSED a sink holds its first buffer back, and the sinks behind this element wait for what comes of the analysis of
+        // later ones.
+        for sink in &graph.sinks {
+            sink.set_locked_state(true);
+            sink.set_state(gst::State::Playing).map_err(|e| pass(&e))?;
+        }
+        let name = self.obj().name().to_string();
+        let job = Arc::new(Job { sync, ..Job::new(Input::Uri(name), plan) });
+        self.lock().playing =
+            Some(Playing { graph, job, control: Arc::default(), thread: None, ended: false, held: Vec::new() });
+        self.analyse();
+        Ok(())
+    }
+
+    fn ghost(&self, name: &str) -> Result<gst::GhostPad, RunError> {
+        self.obj().static_pad(name).and_downcast().ok_or_else(|| RunError::Setup { why: format!("no pad {name}") })
+    }
+
+    /// The analysis thread; nothing where it runs already.
+    fn analyse(&self) {
+        let mut state = self.lock();
+        let messages = state.settings.messages;
+        let State { loaded: Some(loaded), playing: Some(playing), .. } = &mut *state else { return };
+        if playing.thread.is_some() {
+            return;
+        }
+        let element: gst::Element = self.obj().clone().upcast();
+        let (loaded, shared, job) = (loaded.clone(), Arc::clone(&playing.graph.shared), Arc::clone(&playing.job));
+        let (control, latest) = (Arc::clone(&playing.control), Arc::clone(&self.latest));
+        let undrawn = playing.graph.out.as_ref().map(|o| o.overlay.clone());
+        let weak = element.downgrade();
+        let thread = std::thread::Builder::new().name("seehear".into()).spawn(move || {
+            let began = Instant::now();
+            let Some(element) = weak.upgrade() else { return };
+            let mut poster = Poster::new(&element, latest, messages);
+            // Held no longer: who drops the element must not wait for its thread to do so.
+            drop(element);
+            let asked = Analysed { job: &job, engine: &loaded.engine, backend: &*loaded.backend, shared: &shared };
+            let result = analyse(&asked, &mut poster, &control);
+            let Some(element) = weak.upgrade() else { return };
+            match result {
+                Ok(outcome) => {
+                    let undrawn = undrawn.map_or(0, |o| o.undrawn());
+                    let s = summary(&asked, outcome, undrawn, began.elapsed(), false);
+                    if let Err(e) = post(&element, &Event::Summary(s)) {
+                        gst::warning!(CAT, obj = element, "{e}");
+                    }
+                }
+                Err(e) => gst::element_error!(element, gst::StreamError::Failed, ["{e}"]),
+            }
+            if let Ok(this) = element.downcast::<super::Seehear>() {
+                this.imp().all_said();
+            }
+        });
+        match thread {
+            Ok(thread) => {
+                playing.held.clear();
+                (playing.ended, playing.thread) = (false, Some(thread));
+            }
+            Err(e) => gst::element_imp_error!(self, gst::ResourceError::Failed, ["no thread for the analysis: {e}"]),
+        }
+    }
+
+    /// The last report and the summary are posted: the end may be told.
+    fn all_said(&self) {
+        let held = match &mut self.lock().playing {
+            Some(playing) => {
+                playing.ended = true;
+                std::mem::take(&mut playing.held)
+            }
+            None => Vec::new(),
+        };
+        for message in held {
+            self.parent_handle_message(message);
+        }
+    }
+
+    /// Ends the analysis: whoever waits for it, or for room in its inbox, goes on.
+    fn halt(&self) {
+        let (thread, shared) = {
+            let mut state = self.lock();
+            let Some(playing) = &mut state.playing else { return };
+            (playing.thread.take(), Arc::clone(&playing.graph.shared))
+        };
+        shared.close();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            gst::element_imp_error!(
+                self,
+                gst::LibraryError::Failed,
+                ["the analysis thread panicked; please report this"]
+            );
+        }
+    }
+
+    /// A flush (a seek, say) begins a new programme: the analysis forgets the old one.
+    fn follow_flushes(&self, pad: &gst::GhostPad) {
+        let weak = self.obj().downgrade();
+        let kinds = gst::PadProbeType::EVENT_FLUSH | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.add_probe(kinds, move |_, info| {
+            let (Some(this), Some(event)) = (weak.upgrade(), info.event()) else { return gst::PadProbeReturn::Ok };
+            match event.type_() {
+                gst::EventType::FlushStart => this.imp().halt(),
+                gst::EventType::FlushStop => {
+                    let shared = this
+                        .imp()
+                        .lock()
+                        .playing
+                        .as_ref()
+                        .and_then(|p| p.thread.is_none().then(|| Arc::clone(&p.graph.shared)));
+                    if let Some(shared) = shared {
+                        shared.reopen();
+                        this.imp().analyse();
+                    }
+                }
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Where one stream comes and nothing is linked to the other's pad, there is nothing to compare: it goes on as it is.
+    fn pass_alone(&self, pad: &gst::GhostPad, other: &'static str) {
+        let weak = self.obj().downgrade();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            let Some(this) = weak.upgrade() else { return gst::PadProbeReturn::Remove };
+            if this.static_pad(other).is_some_and(|p| !p.is_linked()) {
+                let known = this.imp().lock().playing.as_ref().map(|p| {
+                    let inputs = &p.graph.inputs;
+                    let missing = if other == PADS[0] { &inputs.video } else { &inputs.audio };
+                    (Arc::clone(&p.graph.shared), missing.clone())
+                });
+                if let Some((shared, missing)) = known {
+                    shared.pass();
+                    // Nobody is to wait for its end.
+                    if !missing.send_event(gst::event::Eos::new()) {
+                        gst::debug!(CAT, obj = this, "{other} had ended already");
+                    }
+                }
+                gst::element_warning!(
+                    this,
+                    gst::StreamError::WrongType,
+                    ["nothing is linked to {other}: nothing is analysed"]
+                );
+            }
+            gst::PadProbeReturn::Remove
+        });
+    }
+
+    /// Takes the graph out again.
+    fn clear(&self) {
+        self.halt();
+        for name in PADS {
+            if let Ok(pad) = self.ghost(name)
+                && let Err(e) = pad.set_target(gst::Pad::NONE)
+            {
+                gst::warning!(CAT, imp = self, "{e}");
+            }
+        }
+        let bin = self.obj();
+        for element in bin.children() {
+            if let Err(e) = element.set_state(gst::State::Null) {
+                gst::warning!(CAT, imp = self, "{}: {e}", element.name());
+            }
+            if let Err(e) = bin.remove(&element) {
+                gst::warning!(CAT, imp = self, "{e}");
+            }
+        }
+        self.lock().playing = None;
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest::default();
+    }
+
+    fn told(&self, name: &str) -> glib::Value {
+        let latest = *self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
+        let playing = state.playing.as_ref();
+        match name {
+            "offset-ms" => latest.offset_ms.to_value(),
+            "offset-confidence" => latest.offset_confidence.to_value(),
+            "correction-ms" => latest.correction_ms.to_value(),
+            "objects" => latest.objects.to_value(),
+            "speaking" => latest.speaking.to_value(),
+            "latency-ms" => {
+                let latency = state.loaded.as_ref().map(|l| seehear::session::declared_latency(&l.engine));
+                latency.map_or(0.0, |t| t.as_ms_f64()).to_value()
+            }
+            "dropped" => playing.map_or(0, |p| p.graph.shared.dropped()).to_value(),
+            "undrawn" => {
+                let out = playing.and_then(|p| p.graph.out.as_ref());
+                out.map_or(0, |o| o.overlay.undrawn()).to_value()
+            }
+            other => unreachable!("GObject knows no property {other}"),
+        }
+    }
+}
+
+/// Where `make setup` puts ONNX Runtime in a checkout.
+const LIBRARY: &str = ".deps/onnxruntime/libonnxruntime.so";
+
+impl ObjectImpl for Seehear {
+    fn properties() -> &'static [glib::ParamSpec] {
+        properties()
+    }
+
+    fn set_property(&self, _: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if !self.lock().settings.set(pspec.name(), value) {
+            gst::warning!(CAT, imp = self, "{} can't be set", pspec.name());
+        }
+    }
+
+    fn property(&self, _: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        let set = self.lock().settings.get(pspec.name());
+        set.unwrap_or_else(|| self.told(pspec.name()))
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        for name in PADS {
+            let template = self.obj().pad_template(name).expect("of the class");
+            let pad = gst::GhostPad::from_template(&template);
+            self.obj().add_pad(&pad).expect("a new pad of a new element");
+        }
+    }
+}
+
+impl GstObjectImpl for Seehear {}
+
+impl ElementImpl for Seehear {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "seehear",
+                "Filter/Analyzer/Effect/Video/Audio",
+                "Tells who in the picture is making the sound: messages, ROI metas, highlight; measures and corrects lip sync",
+                "seehear",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let caps = |kind: &str| gst::Caps::new_empty_simple(kind);
+            let [video_in, audio_in, video_out, audio_out] = PADS;
+            [
+                (video_in, gst::PadDirection::Sink, caps("video/x-raw")),
+                (audio_in, gst::PadDirection::Sink, caps("audio/x-raw")),
+                (video_out, gst::PadDirection::Src, crate::picture::analysis_caps()),
+                (audio_out, gst::PadDirection::Src, caps("audio/x-raw")),
+            ]
+            .into_iter()
+            .filter_map(|(name, direction, caps)| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+            })
+            .collect()
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        let begun = match transition {
+            gst::StateChange::NullToReady => self.load(),
+            gst::StateChange::ReadyToPaused => self.begin().map_err(|e| e.to_string()),
+            // Before the pads are deactivated: a streaming thread that waits for the analysis would hold them.
+            gst::StateChange::PausedToReady => {
+                self.halt();
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if let Err(why) = begun {
+            gst::element_imp_error!(self, gst::ResourceError::Settings, ["{why}"]);
+            self.clear();
+            return Err(gst::StateChangeError);
+        }
+        let done = self.parent_change_state(transition);
+        match transition {
+            gst::StateChange::PausedToReady => self.clear(),
+            gst::StateChange::ReadyToNull => self.lock().loaded = None,
+            _ => {}
+        }
+        done
+    }
+}
+
+impl BinImpl for Seehear {
+    fn handle_message(&self, message: gst::Message) {
+        if message.type_() == gst::MessageType::Eos
+            && let Some(playing) = &mut self.lock().playing
+            && !playing.ended
+            && playing.graph.sinks.iter().any(|s| message.src() == Some(s.upcast_ref()))
+        {
+            playing.held.push(message);
+            return;
+        }
+        self.parent_handle_message(message);
+    }
+}
