@@ -19,6 +19,7 @@
 //! | [`voice`], [`asd`] | [`asd::SpeakingDecider`] | objects → who speaks; none, on-screen, off-screen, ambiguous |
 //! | [`session`] | [`session::Session`] | the one loop that calls them all |
 //! | [`events`], [`overlay`] | – | reports as JSON lines; as a picture |
+//! | [`calibration`] | – | what was measured of a device or a room |
 //!
 //! A stage is a type with `push`, `pull`, `latency` and `reset` (and `flush` where it holds back input): push as it
 //! comes, pull until `None`. Everything is causal and, after the first slots, free of allocation.
@@ -65,6 +66,7 @@ pub mod audio;
 pub mod audio_delay;
 pub mod av_object;
 pub mod av_offset;
+pub mod calibration;
 pub mod correct;
 pub mod embed;
 pub mod events;
