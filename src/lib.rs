@@ -70,6 +70,7 @@ pub mod calibration;
 pub mod correct;
 pub mod embed;
 pub mod events;
+pub mod flash_beep;
 pub mod flow;
 pub mod frame;
 pub mod geometry;
