@@ -330,7 +330,7 @@ impl FlashBeepMeter {
 }
 
 /// A beep lies no further than this from where the others say, ms: clocks that run apart, an offset that drifts.
-const NEAR_MS: f64 = 40.0;
+const NEAR_MS: f64 = 60.0;
 
 /// The pattern laid into the beeps.
 struct Laid {
@@ -361,7 +361,10 @@ impl Laid {
     fn within(reach: f64, near: f64, beeps: &[Beep], onsets: &[f64]) -> Option<Self> {
         let shifts = beeps.iter().flat_map(|b| onsets.iter().map(move |s| b.at_ms - s));
         let all = shifts.filter(|shift| (shift - near).abs() <= reach).map(|shift| Self::at(shift, beeps, onsets));
-        all.max_by(|a, b| a.score.total_cmp(&b.score))
+        let best = all.max_by(|a, b| a.score.total_cmp(&b.score))?;
+        // One beep's own place is not the middle of all.
+        let middle = median(best.heard.iter().map(|(k, at)| at - onsets[*k]));
+        Some(Self::at(middle, beeps, onsets))
     }
 
     /// Chance lays single beeps near their places, hardly ever into them.
@@ -371,20 +374,22 @@ impl Laid {
 }
 
 /// The beeps that were heard: number and time, ms. Looked for within a little more than the range around the flashes;
-/// what is not there, but elsewhere, is beyond the range.
+/// where they fit much better elsewhere, the offset is beyond the range (a player that repeats the pattern makes them
+/// fit as well).
 fn match_beeps(beeps: &[Beep], onsets: &[f64], flashes: &flashes::Flashes) -> Result<Vec<(usize, f64)>, MeterError> {
     let (near, seen) = (flashes.shift_ms, flashes.events.len());
-    let whole = |laid: &Laid| laid.heard.len() >= LEAST.max(seen.div_ceil(4)) && laid.in_place();
+    let whole = |laid: &Laid| laid.heard.len() >= LEAST && laid.in_place();
     let close = Laid::within(REACH.as_ms_f64() + NEAR_MS, near, beeps, onsets);
+    let far = Laid::within(f64::INFINITY, near, beeps, onsets).filter(whole);
+    if let Some(far) = far.filter(|far| close.as_ref().is_none_or(|close| far.score > 1.5 * close.score)) {
+        return Err(MeterError::Beyond { offset: TimeDelta::from_ns(to_ns(far.shift - near)) });
+    }
     match close {
         Some(laid) if whole(&laid) => Ok(laid.heard),
-        close => match Laid::within(f64::INFINITY, near, beeps, onsets).filter(whole) {
-            Some(far) => Err(MeterError::Beyond { offset: TimeDelta::from_ns(to_ns(far.shift - near)) }),
-            None => match close.filter(|laid| laid.heard.len() >= 4 && laid.in_place()) {
-                Some(laid) => Err(MeterError::TooFew { flashes: seen, beeps: laid.heard.len(), events: 0 }),
-                None => Err(MeterError::NoBeeps { flashes: seen }),
-            },
-        },
+        Some(laid) if laid.heard.len() >= 4 && laid.in_place() => {
+            Err(MeterError::TooFew { flashes: seen, beeps: laid.heard.len(), events: 0 })
+        }
+        _ => Err(MeterError::NoBeeps { flashes: seen }),
     }
 }
 
@@ -422,7 +427,8 @@ fn bring_together(
     let length_ms = used.last().map_or(0.0, |p| p.0) - used.first().map_or(0.0, |p| p.0);
     let drifts = line.slope.abs() > 4.0 * line.slope_error && (line.slope * length_ms).abs() > 2.0;
     let level = if drifts { line.sd } else { line.level_sd };
-    let limit = 12.0 + 0.4 * interval;
+    // Pictures come on a grid: 0.29 of their distance is what that alone makes.
+    let limit = 8.0 + 0.35 * interval;
     if level > limit {
         let ms = |x: f64| TimeDelta::from_ns(to_ns(x));
         return Err(MeterError::TooSpread { spread: ms(level), limit: ms(limit) });

@@ -300,7 +300,7 @@ fn what_is_not_there_is_an_error_that_says_so() {
     assert!(matches!(quiet.measure(), Err(MeterError::NoBeeps { flashes: 50.. })), "{:?}", quiet.measure());
     let talk = Scene { unheard: 1.1, speech: Some(0.0), ..Scene::default() };
     assert!(matches!(talk.measure(), Err(MeterError::NoBeeps { .. })), "{:?}", talk.measure());
-    let few = Scene { unheard: 0.9, seed: 3, ..Scene::default() };
+    let few = Scene { unheard: 0.93, seed: 3, ..Scene::default() };
     assert!(matches!(few.measure(), Err(MeterError::TooFew { beeps: 1..8, .. })), "{:?}", few.measure());
     let short = Scene { seconds: 6.0, ..Scene::default() };
     assert_eq!(short.measure(), Err(MeterError::NoFlashes));
@@ -319,10 +319,7 @@ fn what_is_not_there_is_an_error_that_says_so() {
 
 #[test]
 fn a_player_that_stutters_is_not_believed() {
-    // Each stamp is anywhere within 90 ms.
-    let scene = Scene { jitter: 16.0, dropped: 0.0, fps: 29.97, ..Scene::default() };
-    let m = scene.measure();
-    assert!(m.is_ok(), "{m:?}");
+    // Each beep is late by 0 to 80 ms.
     let pattern = Pattern::default();
     let mut meter = FlashBeepMeter::new(pattern.clone());
     let mut chance = Chance(5);
@@ -341,7 +338,7 @@ fn a_player_that_stutters_is_not_believed() {
     }
     meter.push_sound(AudioWindow { start: Timestamp::ZERO, samples: &sound, discont: false });
     let told = meter.measure();
-    assert!(matches!(told, Err(MeterError::TooSpread { .. } | MeterError::TooFew { .. })), "{told:?}");
+    assert!(matches!(told, Err(MeterError::TooSpread { .. })), "{told:?}");
 }
 
 #[test]
@@ -361,7 +358,7 @@ fn no_part_of_the_pattern_is_like_another() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn any_offset_and_phase(
@@ -379,6 +376,8 @@ proptest! {
         prop_assert!(m.is_ok(), "{:?}", m);
         let m = m.unwrap();
         let error = m.offset.as_ms_f64() - scene.offset;
+        // 30.003 fps are in step with a screen of 60 Hz.
+        prop_assert!(m.undecided.as_ms_f64() <= if fps == 30.003 { 17.0 } else { 4.0 }, "{:?}", m);
         prop_assert!(error.abs() <= 3.0 + m.undecided.as_ms_f64(), "{} ms: {:?}", error, m);
     }
 }

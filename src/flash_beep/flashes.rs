@@ -9,7 +9,8 @@
 //! bends its rise and its fall alike, and leaves the middle where it is. A camera that exposes each picture for the
 //! whole of its time shows by how much of the light the first picture has got when the flash began. One that exposes
 //! for a part of it does not see the rest, and its flashes seem late by half of that part in the mean. So the exposure
-//! is fitted together with the moment, to all pictures around all flashes: flashes meet pictures in many phases.
+//! and the camera's gamma are fitted together with the moment, to all pictures around all flashes: flashes meet pictures
+//! in many phases.
 
 use super::{CELLS, FLASH, LEAST, Line, median};
 
@@ -205,7 +206,7 @@ fn events(light: &[(f64, f64)], onsets: &[f64], shift: f64, interval: f64) -> Ve
         // Without pictures on both sides, or with a hole in them, nothing can be told.
         let holes = light[first.saturating_sub(1)..(last + 1).min(light.len())].windows(2);
         let hole = holes.map(|w| w[1].0 - w[0].0).fold(0.0, f64::max);
-        if first == 0 || last >= light.len() || hole > (2.5 * interval).max(70.0) {
+        if first == 0 || last >= light.len() || hole > (2.5 * interval).max(105.0) {
             continue;
         }
         let near = &light[first..last];
@@ -263,10 +264,14 @@ impl Fit {
         let longest = quantile(events.iter().flat_map(|e| e.seen.iter().map(|f| f.length)), 0.9);
         let near: Vec<(f64, f64)> = points.iter().copied().filter(|p| (p.1 - usual).abs() <= longest + 10.0).collect();
         let line = Line::through(if near.len() < 3 { &points } else { &near });
+        // What the middles say, and what clocks do: a camera nearly in step makes a slope of its own.
+        let mut slopes = around(line.slope, 2.0 * line.slope_error, line.slope_error);
+        slopes.extend(around(0.0, 1e-4, 5e-5));
         let coarse = Search {
             at: around(0.0, longest, 1.0),
             exposure: (1..=12).map(|k| longest * f64::from(k) / 12.0).collect(),
-            slope: around(line.slope, 2.0 * line.slope_error, line.slope_error),
+            gamma: vec![1.0, 0.7, 0.5, 0.35, 0.2],
+            slope: slopes,
         };
         let tried = coarse.costs(events, &line, longest);
         let best = tried.iter().min_by(|a, b| a.preferred.total_cmp(&b.preferred)).copied().unwrap_or_default();
@@ -276,15 +281,37 @@ impl Fit {
                 .into_iter()
                 .filter(|e| *e > 0.01 * longest && *e <= longest)
                 .collect(),
+            gamma: vec![0.8 * best.gamma, 0.9 * best.gamma, best.gamma, (1.1 * best.gamma).min(1.0)],
             slope: vec![best.slope],
         };
         let refined = fine.costs(events, &line, longest);
         let best = refined.iter().min_by(|a, b| a.preferred.total_cmp(&b.preferred)).copied().unwrap_or(best);
-        // All that fit as well, by the noise that the best leaves.
+        // All exposures that fit as well, each at its own best moment: by the noise that the best leaves, and by what a
+        // camera's curve may differ from a power (3 % of white at either edge).
         let pictures: usize = events.iter().map(|e| e.seen.len()).sum();
         let noise = (best.cost / f64::from(u32::try_from(pictures).unwrap_or(u32::MAX))).max(1e-4);
-        let as_good = tried.iter().filter(|c| c.cost <= best.cost + 4.0 * noise);
-        let undecided = as_good.map(|c| (c.at - best.at).abs()).fold(0.0, f64::max);
+        let edges = 2.0 * f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX));
+        let enough = 1.05 * best.cost + 4.0 * noise + edges * 1e-3;
+        let (mut undecided, mut cheapest): (f64, Vec<Tried>) = (0.0, Vec::new());
+        for t in &tried {
+            let key = (t.exposure, t.slope);
+            if cheapest.last().is_none_or(|c: &Tried| (c.exposure, c.slope) != key) {
+                cheapest.push(*t);
+            } else if let Some(last) = cheapest.last_mut().filter(|c| c.cost > t.cost) {
+                *last = *t;
+            }
+        }
+        // A step of the search costs less than this.
+        for near in cheapest.iter().filter(|c| c.cost <= enough + edges * 1e-2) {
+            let profile = Search {
+                at: around(near.at, 1.0, 0.1),
+                exposure: vec![near.exposure],
+                gamma: coarse.gamma.clone(),
+                slope: vec![near.slope],
+            };
+            let as_good = profile.costs(events, &line, longest).into_iter().filter(|t| t.cost <= enough);
+            undecided = as_good.map(|t| (t.at - best.at).abs()).fold(undecided, f64::max);
+        }
         // A step of the search is no doubt.
         Self { late: -best.at, undecided: if undecided <= 1.5 { 0.0 } else { undecided } }
     }
@@ -305,12 +332,23 @@ fn quantile(values: impl Iterator<Item = f64>, q: f64) -> f64 {
     v.get(at.min(v.len().saturating_sub(1))).copied().unwrap_or(0.0)
 }
 
+/// Steps of light in which gamma is told.
+const LIGHTS: usize = 255;
+
+/// Share of the exposure in which a flash that begins at `begin` is lit, 0…1.
+fn lit(f: &Seen, begin: f64, exposure: f64) -> f64 {
+    let open = exposure.min(f.length);
+    (((f.t + open).min(begin + FLASH.as_ms_f64()) - f.t.max(begin)) / open).clamp(0.0, 1.0)
+}
+
 /// What is tried.
 struct Search {
     /// When the flashes began, ms after the line through the middles.
     at: Vec<f64>,
     /// Of a picture, ms.
     exposure: Vec<f64>,
+    /// Luma is this power of the light.
+    gamma: Vec<f64>,
     /// Of the line.
     slope: Vec<f64>,
 }
@@ -320,6 +358,7 @@ struct Search {
 struct Tried {
     at: f64,
     exposure: f64,
+    gamma: f64,
     slope: f64,
     cost: f64,
     /// With what is preferred where several fit: the longest exposure, which a file that no camera made has.
@@ -327,27 +366,36 @@ struct Tried {
 }
 
 impl Search {
-    #[expect(clippy::cast_precision_loss, reason = "a number of flashes")]
+    #[expect(clippy::cast_precision_loss, reason = "a number of flashes, of steps of light")]
     fn costs(&self, events: &[Event], line: &Line, longest: f64) -> Vec<Tried> {
-        let flash = FLASH.as_ms_f64();
-        let mut tried = Vec::with_capacity(self.at.len() * self.exposure.len() * self.slope.len());
+        let tables: Vec<(f64, Vec<f64>)> = self
+            .gamma
+            .iter()
+            .map(|&g| (g, (0..=LIGHTS).map(|i| (i as f64 / LIGHTS as f64).powf(g)).collect()))
+            .collect();
+        let mut tried = Vec::new();
         for &slope in &self.slope {
             let line = Line { slope, ..*line };
             for &exposure in &self.exposure {
                 for &at in &self.at {
-                    let mut cost = 0.0;
+                    let mut costs = vec![0.0; tables.len()];
                     for e in events {
                         let begin = line.at(e.onset) + at;
                         for f in &e.seen {
-                            let open = exposure.min(f.length);
-                            let lit = (f.t + open).min(begin + flash) - f.t.max(begin);
-                            let error = f.light - (lit / open).clamp(0.0, 1.0);
-                            // What covers a screen is no light, and weighs no more than this.
-                            cost += (error * error).min(0.25);
+                            let light = index(LIGHTS as f64 * lit(f, begin, exposure) + 0.5);
+                            for (cost, (_, table)) in costs.iter_mut().zip(&tables) {
+                                let error = f.light - table[light.min(LIGHTS)];
+                                // What covers a screen is no light, and weighs no more than this.
+                                *cost += (error * error).min(0.25);
+                            }
                         }
                     }
-                    let preferred = cost + 1e-3 * events.len() as f64 * (1.0 - exposure / longest).powi(2);
-                    tried.push(Tried { at, exposure, slope, cost, preferred });
+                    for (cost, (gamma, _)) in costs.into_iter().zip(&tables) {
+                        let short = 1.0 - exposure / longest;
+                        let odd = short * short + 0.1 * (1.0 - gamma) + 0.1 * (slope / 1e-4).abs();
+                        let preferred = cost + 1e-3 * events.len() as f64 * odd;
+                        tried.push(Tried { at, exposure, gamma: *gamma, slope, cost, preferred });
+                    }
                 }
             }
         }
