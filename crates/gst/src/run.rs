@@ -20,7 +20,7 @@ use crate::input::Input;
 use crate::output::{self, DisplayError, PendingFile, chain, make, queue};
 use crate::overlay::SeehearOverlay;
 use crate::plan::Plan;
-use crate::run::analysis::{Analysis, Outcome};
+use crate::run::analysis::{Analysis, BOTH, Outcome};
 use crate::run::course::{Course, Next, Seen};
 use crate::run::errors::Trouble;
 use crate::run::intake::{AudioItem, VideoItem};
@@ -45,6 +45,9 @@ mod analysis;
 mod course;
 mod errors;
 mod intake;
+mod listen;
+
+pub use listen::{Heard, listen};
 
 /// So long a demuxer may take to find the streams of a file; it takes some milliseconds.
 const TO_FIND: Duration = Duration::from_secs(10);
@@ -106,6 +109,8 @@ pub struct Job {
     /// What is done about the offset between picture and sound. To correct it takes a live plan, and an output or a
     /// display; [`Job::sync_by_default`].
     pub sync: SyncMode,
+    /// What the device's sound is known to be late by (> 0) or early: taken out at the source, before all else.
+    pub calibrated: TimeDelta,
 }
 
 /// Of every `every` of the input only the first `take` is analysed; each sample is a programme of its own.
@@ -187,11 +192,9 @@ pub fn run(
     if job.sync == SyncMode::Correct && !(job.plan.live && (job.output.is_some() || job.display)) {
         return Err(setup("the offset is corrected in what a live pipeline writes or shows, and nowhere else"));
     }
-    let mut values = job.plan.defaults.clone();
-    values.extend(job.input.values()?);
-    values.extend(job.values.clone());
+    let values = values(job)?;
     let file = job.output.as_deref().map(|path| prepare_output(job, path)).transpose()?;
-    let built = Built::new(job, engine, &values, file.as_ref())?;
+    let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref())?;
     let summary = built.play(job, engine, backend, observer, progress, control);
     let keep = summary.is_ok() || (job.plan.live && matches!(summary, Err(RunError::Broken { .. })));
     if let Some(file) = file
@@ -200,6 +203,14 @@ pub fn run(
         file.commit()?;
     }
     summary
+}
+
+/// Values for the plan's `{…}` places.
+fn values(job: &Job) -> Result<BTreeMap<String, String>, RunError> {
+    let mut values = job.plan.defaults.clone();
+    values.extend(job.input.values()?);
+    values.extend(job.values.clone());
+    Ok(values)
 }
 
 fn prepare_output(job: &Job, path: &std::path::Path) -> Result<PendingFile, RunError> {
@@ -252,15 +263,16 @@ struct Built {
 }
 
 impl Built {
+    /// `latency`: how long the analysis must wait for what its answer needs.
     fn new(
         job: &Job,
-        engine: &Engine,
+        latency: TimeDelta,
         values: &BTreeMap<String, String>,
         file: Option<&PendingFile>,
     ) -> Result<Self, RunError> {
         let pipeline = gst::Pipeline::new();
         let drawn = file.is_some() || job.display;
-        let wait = seehear::session::declared_latency(engine) + TimeDelta::from_ms(job.plan.overlay_margin_ms);
+        let wait = latency + TimeDelta::from_ms(job.plan.overlay_margin_ms);
         let corrected = job.sync == SyncMode::Correct;
         let shared = Arc::new(Shared {
             inbox: Inbox::new(&job.plan.queues),
@@ -342,6 +354,7 @@ impl Built {
         for gate in &gates {
             shut_when(gate, &shared);
         }
+        source::delay_earlier(&targets, job.calibrated);
         let found = source::build(&job.plan, values, &pipeline, &targets, job.audio_track)?;
         let output = job.output.clone();
         Ok(Self { pipeline, found, shared, overlay, gates, output })
@@ -357,10 +370,23 @@ impl Built {
         control: &Control,
     ) -> Result<Summary, RunError> {
         let analysis = Analysis::new(job, (engine, backend), &self.shared, observer, control)?;
+        let started = Instant::now();
+        let (watched, outcome) = self.attend(job, progress, control, || analysis.run())?;
+        Ok(self.summary(job, engine, outcome, started.elapsed(), watched.interrupted))
+    }
+
+    /// Plays the pipeline, with `work` on a thread of its own that takes from the inbox until both streams have ended.
+    fn attend<T: Send>(
+        &self,
+        job: &Job,
+        progress: &mut dyn FnMut(Progress),
+        control: &Control,
+        work: impl FnOnce() -> Result<T, RunError> + Send,
+    ) -> Result<(Watched, T), RunError> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("analysis".into())
-                .spawn_scoped(scope, move || analysis.run())
+                .spawn_scoped(scope, work)
                 .map_err(|e| setup(&format!("no thread for the analysis: {e}")))?;
             let started = Instant::now();
             let watched = self.watch(job, progress, control, started, || thread.is_finished());
@@ -377,14 +403,14 @@ impl Built {
             let outcome = outcome?;
             stopped.map_err(|e| setup(&format!("the pipeline did not stop: {e}")))?;
             if job.strict() && !watched.interrupted {
-                self.whole(job, &watched, &outcome)?;
+                self.whole(job, &watched)?;
             }
-            Ok(self.summary(job, engine, outcome, started.elapsed(), watched.interrupted))
+            Ok((watched, outcome))
         })
     }
 
     /// Whether the file was whole, now that it has been read to its end.
-    fn whole(&self, job: &Job, watched: &Watched, outcome: &Outcome) -> Result<(), RunError> {
+    fn whole(&self, job: &Job, watched: &Watched) -> Result<(), RunError> {
         const REMEDY: &str = "copy or record the file again, or take what can be read with --salvage";
         let broken = |at, why| Err(RunError::Broken { input: job.input.name(), at, why });
         let corrupt = self.shared.corrupt.load(Ordering::Relaxed);
@@ -393,7 +419,7 @@ impl Built {
             return broken(at, format!("the picture is corrupt from here on ({corrupt} frames); {REMEDY}"));
         }
         // A stream may begin late: the slots count from its beginning, its time stamps from the file's.
-        let told = SLOT * i64::try_from(outcome.slots).unwrap_or(0);
+        let told = SLOT * i64::try_from(self.shared.slots.load(Ordering::Relaxed)).unwrap_or(0);
         let reached = told.max(TimeDelta::from_ns(self.shared.reached.load(Ordering::Relaxed)));
         if let Some(length) = watched.length {
             let short = length - reached;
