@@ -159,7 +159,7 @@ fn sync_corrector_slot(bencher: Bencher<'_, '_>) {
     let mut k = 0;
     bencher.bench_local(|| {
         k = (k + 7_919_993) % 24_000_000;
-        corrector.push(Some(AvOffset { offset: TimeDelta::from_ns(80_000_000 + k), confidence: 1.0 }));
+        corrector.push(Some(AvOffset::new(TimeDelta::from_ns(80_000_000 + k), 1.0)));
         corrector.pull()
     });
 }

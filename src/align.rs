@@ -26,6 +26,10 @@ pub struct AvWindow<'a, P> {
     pub start: Timestamp,
     /// The picture on the screen at the slot's middle.
     pub picture: &'a P,
+    /// How much older than the slot the picture is, from the middle of one to the middle of the other: where frames fall
+    /// on the slots. A picture stands for the 40 ms from its time stamp on, or for its duration if that is less. What is
+    /// seen is late by this, so an offset measured on the slots is too low by as much.
+    pub picture_lag: TimeDelta,
     /// True if the previous window showed the very same frame.
     pub repeated: bool,
     /// The slot's sound, 16 kHz mono.
@@ -292,9 +296,13 @@ impl<P> Aligner<P> {
         self.held_used = true;
         self.counters.slots += 1;
         self.counters.repeated += u64::from(repeated);
+        let frame = self.held.as_ref().expect("set by advance_picture");
+        let shown = frame.duration.unwrap_or(SLOT).clamp(TimeDelta::ZERO, SLOT);
+        let middle = frame.pts + TimeDelta::from_ns(shown.ns().div_euclid(2));
         Some(AvWindow {
             start: grid.start(self.next - 1),
-            picture: &self.held.as_ref().expect("set by advance_picture").picture,
+            picture: &frame.picture,
+            picture_lag: grid.centre(self.next - 1) - middle,
             repeated,
             samples: &self.samples,
             sound_lost,

@@ -1,10 +1,11 @@
 //! Active speaker detection: which objects speak, and what the voice is.
 //!
-//! An object's attention logit is the log-odds that it speaks (calibrated in `attention`); speaking begins and ends by
-//! hysteresis with hold times, so that a syllable does not flicker. The voice is then one of four answers:
-//! none, on-screen, off-screen, ambiguous.
+//! An object's attention logit is the log-odds that it speaks (calibrated in `attention`, and for a place of its own by a
+//! [`Sigmoid`] on top); speaking begins and ends by hysteresis with hold times, so that a syllable does not flicker. The
+//! voice is then one of four answers: none, on-screen, off-screen, ambiguous.
 
 use crate::av_object::{AvObject, TrackState};
+use crate::reliability::Sigmoid;
 use crate::time::TimeDelta;
 use crate::tracker::MAX_OBJECTS;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct SpeakingConfig {
     pub off_screen_after_ms: i64,
     /// A picture in which nothing has moved for this long shows nobody speaking, and none is asked for, ms.
     pub still_after_ms: i64,
+    /// From an object's attention logit to the probability that it speaks (`seehear calibrate speaking`).
+    pub calibration: Sigmoid,
 }
 
 impl Default for SpeakingConfig {
@@ -40,6 +43,7 @@ impl Default for SpeakingConfig {
             margin: 0.5,
             off_screen_after_ms: 600,
             still_after_ms: 1_000,
+            calibration: Sigmoid::default(),
         }
     }
 }
@@ -126,7 +130,7 @@ impl SpeakingDecider {
         let strongest = objects.iter().map(|o| o.logit).fold(f32::MIN, f32::max);
         for object in objects {
             let heard = voiced && !frozen;
-            let probability = if heard { sigmoid(object.logit) } else { 0.0 };
+            let probability = if heard { self.config.calibration.probability(object.logit) } else { 0.0 };
             let index = self.memory.iter().position(|m| m.id == object.id).unwrap_or_else(|| {
                 self.memory.push(Memory { id: object.id, speaking: false, has_spoken: false, against: 0 });
                 self.memory.len() - 1
@@ -183,10 +187,6 @@ impl SpeakingDecider {
         self.still = usize::MAX;
         self.ready = false;
     }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 #[cfg(test)]

@@ -16,19 +16,35 @@ const MEMORY_SLOTS: f32 = 250.0;
 /// Slots of sound before an offset is told at all: two seconds.
 const FEWEST_SLOTS: u32 = 50;
 
+/// A picture that is older than this is held while nothing moves, and says nothing of the others.
+pub(crate) const MOST_LAG: TimeDelta = TimeDelta::from_ms(120);
+
 /// An estimated offset between sound and picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AvOffset {
     /// > 0: the sound is late.
     pub offset: TimeDelta,
+    /// The same before the pictures' mean age is taken into account: the shift at which picture and sound of the
+    /// slots agree best, the engine's zero taken off.
+    pub on_the_slots: TimeDelta,
     /// 0: nothing to go by; 1: sure.
     pub confidence: f32,
+}
+
+impl AvOffset {
+    /// Measured on slots whose pictures are as old as they.
+    #[must_use]
+    pub fn new(offset: TimeDelta, confidence: f32) -> Self {
+        Self { offset, on_the_slots: offset, confidence }
+    }
 }
 
 /// The offset stage: push the curve of every slot with a voice, pull the estimate.
 #[derive(Debug)]
 pub struct OffsetEstimator {
     curve: [f32; OFFSETS],
+    /// Mean [`picture_lag`](crate::align::AvWindow::picture_lag), ns, over the same slots.
+    lag_ns: f64,
     seen: u32,
     zero_ms: f32,
     nothing: f32,
@@ -39,15 +55,25 @@ impl OffsetEstimator {
     /// For an engine whose scores read so.
     #[must_use]
     pub fn new(score: &ScoreSpec) -> Self {
-        Self { curve: [0.0; OFFSETS], seen: 0, zero_ms: score.zero_ms, nothing: score.nothing, sure: score.sure }
+        Self {
+            curve: [0.0; OFFSETS],
+            lag_ns: 0.0,
+            seen: 0,
+            zero_ms: score.zero_ms,
+            nothing: score.nothing,
+            sure: score.sure,
+        }
     }
 
-    /// Takes the highest mean score in the picture at every shift.
-    pub fn push(&mut self, curve: &[f32; OFFSETS]) {
+    /// Takes the highest mean score in the picture at every shift, and how much older than the slot its picture is.
+    pub fn push(&mut self, curve: &[f32; OFFSETS], picture_lag: TimeDelta) {
         self.seen = self.seen.saturating_add(1);
         let gain = 1.0 / (self.seen as f32).min(MEMORY_SLOTS);
         for (mean, c) in self.curve.iter_mut().zip(curve) {
             *mean += gain * (c - *mean);
+        }
+        if picture_lag.abs() <= MOST_LAG {
+            self.lag_ns += f64::from(gain) * (picture_lag.ns() as f64 - self.lag_ns);
         }
     }
 
@@ -68,8 +94,10 @@ impl OffsetEstimator {
         };
         let slots = best as f32 - REACH as f32 + part;
         let ns = f64::from(slots) * SLOT.ns() as f64 - f64::from(self.zero_ms) * 1e6;
+        let on_the_slots = TimeDelta::from_ns(ns.round() as i64);
         Some(AvOffset {
-            offset: TimeDelta::from_ns(ns.round() as i64),
+            offset: on_the_slots + TimeDelta::from_ns(self.lag_ns.round() as i64),
+            on_the_slots,
             confidence: ((height - self.nothing) / (self.sure - self.nothing)).clamp(0.0, 1.0),
         })
     }
@@ -83,6 +111,7 @@ impl OffsetEstimator {
     /// Forgets the curve.
     pub fn reset(&mut self) {
         self.curve = [0.0; OFFSETS];
+        self.lag_ns = 0.0;
         self.seen = 0;
     }
 }
@@ -169,11 +198,25 @@ mod tests {
             *c += (0.2 - 0.02 * d * d).max(0.0);
         }
         for _ in 0..60 {
-            e.push(&curve);
+            e.push(&curve, TimeDelta::ZERO);
         }
         let got = e.pull().unwrap();
         assert!((got.offset.as_ms_f64() - (3.25 * 40.0 - 20.0)).abs() < 1.0, "{:?}", got.offset);
         assert!(got.confidence > 0.99);
+    }
+
+    #[test]
+    fn pictures_older_than_their_slots_are_taken_into_account_and_stills_are_not() {
+        let mut e = estimator();
+        let mut curve = [0.1; OFFSETS];
+        curve[REACH] = 0.3;
+        for k in 0..600 {
+            // Of a camera whose frames fall 19 ms after the slots' beginnings; now and then one is held for long.
+            e.push(&curve, TimeDelta::from_ms(if k % 10 == 0 { 4_000 } else { 19 }));
+        }
+        let got = e.pull().unwrap();
+        assert_eq!(got.on_the_slots, TimeDelta::from_ms(-20), "the engine's zero alone");
+        assert!((got.offset.as_ms_f64() + 1.0).abs() < 0.1, "{:?}", got.offset);
     }
 
     #[test]
@@ -202,7 +245,7 @@ mod tests {
         let mut e = estimator();
         for i in 0..60 {
             assert_eq!(e.pull().is_some(), i >= 50);
-            e.push(&[0.1; OFFSETS]);
+            e.push(&[0.1; OFFSETS], TimeDelta::ZERO);
         }
         assert!(e.pull().unwrap().confidence < 1e-6);
     }

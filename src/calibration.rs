@@ -13,6 +13,8 @@
 //!
 //! Both tables are optional, and each is written by a command of its own, which leaves the other as it was.
 
+use crate::reliability::Sigmoid;
+use crate::time::TimeDelta;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::value::Datetime;
@@ -60,6 +62,24 @@ pub struct SpeakingCalibration {
     pub slope: f64,
     /// Logit of speaking at an attention logit of 0.
     pub bias: f64,
+}
+
+impl OffsetCalibration {
+    /// By how much the picture is to be held back for both to fit; where < 0, the sound.
+    #[must_use]
+    pub fn delay(&self) -> TimeDelta {
+        #[expect(clippy::cast_possible_truncation, reason = "validated to be some seconds")]
+        TimeDelta::from_ns((self.ms * 1e6).round() as i64)
+    }
+}
+
+impl SpeakingCalibration {
+    /// As the decision takes it.
+    #[must_use]
+    pub fn sigmoid(&self) -> Sigmoid {
+        #[expect(clippy::cast_possible_truncation, reason = "two parameters, of some units")]
+        Sigmoid { slope: self.slope as f32, bias: self.bias as f32 }
+    }
 }
 
 /// What is wrong with a calibration file.

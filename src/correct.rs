@@ -396,11 +396,11 @@ mod tests {
     }
 
     fn sure(ms: i64) -> Option<AvOffset> {
-        Some(AvOffset { offset: TimeDelta::from_ms(ms), confidence: 1.0 })
+        Some(AvOffset::new(TimeDelta::from_ms(ms), 1.0))
     }
 
     fn doubtful(ms: i64) -> Option<AvOffset> {
-        Some(AvOffset { offset: TimeDelta::from_ms(ms), confidence: 0.89 })
+        Some(AvOffset::new(TimeDelta::from_ms(ms), 0.89))
     }
 
     fn feed(c: &mut SyncCorrector, m: Option<AvOffset>, seconds: i64) -> Correction {
@@ -437,7 +437,7 @@ mod tests {
             let keep = if self.tau_s > 0.0 { (-0.04 / self.tau_s).exp() } else { 0.0 };
             self.last = keep * self.last + (1.0 - keep * keep).sqrt() * self.gauss();
             let offset = TimeDelta::from_ns(((truth_ms + 12.0 * self.last) * 1e6) as i64);
-            Some(AvOffset { offset, confidence: 0.95 })
+            Some(AvOffset::new(offset, 0.95))
         }
     }
 
@@ -526,8 +526,8 @@ mod tests {
             c.push(sure(if m % 2 == 0 { 300 } else { -300 }));
         }
         assert_eq!(c.pull().target, TimeDelta::from_ms(100), "what does not agree says nothing");
-        c.push(Some(AvOffset { offset: TimeDelta::from_ns(i64::MIN), confidence: f32::NAN }));
-        c.push(Some(AvOffset { offset: TimeDelta::from_ns(i64::MIN), confidence: 1.0 }));
+        c.push(Some(AvOffset::new(TimeDelta::from_ns(i64::MIN), f32::NAN)));
+        c.push(Some(AvOffset::new(TimeDelta::from_ns(i64::MIN), 1.0)));
         assert_eq!(c.pull().target, TimeDelta::from_ms(100));
     }
 
@@ -599,7 +599,7 @@ mod tests {
     fn a_trace_of_an_offset_is_no_reason_to_touch_the_streams() {
         let mut c = corrector();
         feed(&mut c, sure(80), 20);
-        let almost = Some(AvOffset { offset: TimeDelta::from_ns(700_000), confidence: 1.0 });
+        let almost = Some(AvOffset::new(TimeDelta::from_ns(700_000), 1.0));
         assert_eq!(feed(&mut c, almost, 60).applied, TimeDelta::ZERO);
     }
 
@@ -636,7 +636,7 @@ mod tests {
                 }
                 for _ in 0..slots {
                     let (before, settled) = (c.pull(), !c.acquiring);
-                    c.push(Some(AvOffset { offset: TimeDelta::from_ms(ms), confidence }));
+                    c.push(Some(AvOffset::new(TimeDelta::from_ms(ms), confidence)));
                     let now = c.pull();
                     let moved = (now.applied - before.applied).abs().ns();
                     prop_assert!(moved <= i64::from(quick) * 40_000);

@@ -99,11 +99,9 @@ impl VideoEmbedder {
         self.geometry
     }
 
-    /// Takes the next slot's picture and, once the stack is full, runs the network; true if there is a map to pull.
-    ///
-    /// # Errors
-    /// [`NetError::Run`]; the slot is lost, the stage goes on.
-    pub fn push(&mut self, picture: &impl Luma) -> Result<bool, NetError> {
+    /// Takes the next slot's picture; then [`VideoEmbedder::run`]. Apart, so that others may look at the picture while the
+    /// network runs.
+    pub fn push(&mut self, picture: &impl Luma) {
         let luma = picture.luma();
         // 255 steps of the full range are 219 of the video range; the offset goes with the mean.
         self.gain = if luma.full_range { 1.0 / 255.0 } else { 1.0 / 219.0 };
@@ -119,27 +117,31 @@ impl VideoEmbedder {
             self.ring[newest] = first;
         }
         self.moved = self.filled > 0 && has_moved(&self.ring[before], &self.ring[newest], self.width, self.stride);
-        self.advance()
+        self.advance();
     }
 
     /// As [`VideoEmbedder::push`] of the last picture once more.
-    ///
-    /// # Errors
-    /// [`NetError::Run`].
-    pub fn repeat(&mut self) -> Result<bool, NetError> {
+    pub fn repeat(&mut self) {
         let slots = self.ring.len();
         let last = std::mem::take(&mut self.ring[(self.next + slots - 1) % slots]);
         self.ring[self.next].copy_from_slice(&last);
         self.ring[(self.next + slots - 1) % slots] = last;
         self.moved = false;
-        self.advance()
+        self.advance();
     }
 
-    fn advance(&mut self) -> Result<bool, NetError> {
+    fn advance(&mut self) {
         self.ready = false;
+        self.next = (self.next + 1) % self.ring.len();
+        self.filled = (self.filled + 1).min(self.ring.len());
+    }
+
+    /// Runs the network, once the stack is full; true if there is a map to pull.
+    ///
+    /// # Errors
+    /// [`NetError::Run`]; the slot is lost, the stage goes on.
+    pub fn run(&mut self) -> Result<bool, NetError> {
         let slots = self.ring.len();
-        self.next = (self.next + 1) % slots;
-        self.filled = (self.filled + 1).min(slots);
         if self.filled <= slots / 2 {
             return Ok(false);
         }

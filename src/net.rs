@@ -84,6 +84,9 @@ pub enum NetError {
         /// Of the network.
         got: String,
     },
+    /// The system has no thread for a stage.
+    #[error("no thread for the motion stage: {0}")]
+    Thread(std::io::Error),
     /// The inference library is missing or unfit.
     #[error("{backend}: {why}")]
     Library {

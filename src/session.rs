@@ -19,7 +19,8 @@ use crate::correct::Correction;
 use crate::embed::{AudioEmbedder, VideoEmbedder};
 use crate::frame::{Frame, Luma};
 use crate::geometry::MapGeometry;
-use crate::motion::{CellMotion, MotionConfig, MotionEstimator};
+use crate::motion::MotionConfig;
+use crate::motion_thread::MotionThread;
 use crate::net::{Backend, Engine, NetError};
 use crate::peaks::{PeakConfig, PeakPicker};
 use crate::sync_meter::{Judged, Stretch, SyncMeter, SyncMeterConfig};
@@ -29,8 +30,6 @@ use crate::voice::{VoiceActivity, VoiceConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Slots that may wait for their sound vector: the networks' latencies, generously.
-const MOST_WAITING: usize = 64;
 /// So many failed slots in a row end the session: the engine is broken, not the window.
 const FAILURES_IN_A_ROW: u32 = 25;
 /// From this confidence on, the attention follows the measured offset.
@@ -93,6 +92,8 @@ impl SessionConfig {
             ("speaking.on_probability", self.speaking.on_probability, unit.clone()),
             ("speaking.off_probability", self.speaking.off_probability, unit),
             ("speaking.margin", self.speaking.margin, 0.0..=10.0),
+            ("speaking.calibration.slope", self.speaking.calibration.slope, 0.01..=100.0),
+            ("speaking.calibration.bias", self.speaking.calibration.bias, -100.0..=100.0),
         ];
         for (name, value, range) in checks {
             if !range.contains(&value) {
@@ -182,16 +183,15 @@ struct Slot {
     start: Timestamp,
     voiced: bool,
     moved: bool,
+    /// As in [`AvWindow::picture_lag`].
+    picture_lag: TimeDelta,
 }
 
 /// All stages after alignment.
 #[derive(Debug)]
 struct Stages {
     video: VideoEmbedder,
-    motion: MotionEstimator,
-    /// How the cells moved to each slot that waits, a ring; `first_motion` is the first's.
-    motions: Vec<CellMotion>,
-    first_motion: usize,
+    motion: MotionThread,
     audio: AudioEmbedder,
     voice: VoiceActivity,
     attention: Attention,
@@ -235,14 +235,14 @@ impl<P: Luma> Session<P> {
         let video = VideoEmbedder::new(engine, backend, size, source.pixel_aspect, config.net_height)?;
         let audio = AudioEmbedder::new(engine, backend)?;
         let geometry = video.geometry();
-        let (width, height) = video.net_size();
+        // Slots that wait for their vectors: the networks' latency, and the one that has just come.
+        let most_waiting = latency_slots(engine) + 2;
         Ok(Self {
             aligner: Aligner::new(max_lead),
             stages: Stages {
                 attention: Attention::new(&config.attention, &m.score, geometry, m.dim, m.video.slots.div_euclid(2)),
-                motion: MotionEstimator::new(&config.motion, width, height, m.video.stride),
-                motions: vec![CellMotion::still(geometry.cols, geometry.rows); MOST_WAITING],
-                first_motion: 0,
+                motion: MotionThread::new(&config.motion, video.net_size(), m.video.stride, most_waiting)
+                    .map_err(NetError::Thread)?,
                 peaks: PeakPicker::new(&config.peaks, geometry.cells()),
                 tracker: Tracker::new(&config.tracker),
                 decider: SpeakingDecider::new(&config.speaking),
@@ -252,7 +252,7 @@ impl<P: Luma> Session<P> {
                     .as_ref()
                     .map(|c| SyncMeter::new(c, geometry, m.dim, m.audio.steps_per_slot, m.score.scale)),
                 voice: VoiceActivity::new(&config.voice),
-                waiting: VecDeque::with_capacity(MOST_WAITING),
+                waiting: VecDeque::with_capacity(most_waiting),
                 empty_map: vec![0.0; m.dim * geometry.cells()],
                 empty_sound: vec![0.0; m.dim * m.audio.steps_per_slot],
                 dim: m.dim,
@@ -365,27 +365,21 @@ impl Stages {
             self.cut_off += self.waiting.len() as u64;
             self.reset();
         }
-        let video = self.video.push(window.picture);
+        self.video.push(window.picture);
+        self.motion.push(self.video.picture(), self.video.moved());
+        let video = self.video.run();
         self.voice.push(window.samples);
         let voiced = self.voice.pull().unwrap_or(false) && !window.sound_lost;
-        self.note_motion();
-        self.waiting.push_back(Slot { start: window.start, voiced, moved: self.video.moved() });
+        let (start, moved, picture_lag) = (window.start, self.video.moved(), window.picture_lag);
+        self.waiting.push_back(Slot { start, voiced, moved, picture_lag });
         let audio = self.audio.push(window.samples);
         self.hand_on(video, audio)
     }
 
-    /// Keeps how the cells moved to the slot that comes to wait next.
-    fn note_motion(&mut self) {
-        // The picture is the network's own, of its own size: it is taken.
-        if self.motion.push(self.video.picture(), self.video.moved()).is_ok() {
-            let at = (self.first_motion + self.waiting.len()) % MOST_WAITING;
-            self.motions[at].copy_from(self.motion.pull());
-        }
-    }
-
     /// After the end of the stream: the last picture stays and the sound is silence, until every slot has its answer.
     fn step_past_the_end(&mut self) -> Result<(), NetError> {
-        let video = self.video.repeat();
+        self.video.repeat();
+        let video = self.video.run();
         let audio = self.audio.push(&[0.0; SLOT_SAMPLES]);
         self.hand_on(video, audio)
     }
@@ -431,20 +425,20 @@ impl Stages {
 
     fn finish_slot(&mut self) -> Option<Report<'_>> {
         let slot = self.waiting.pop_front()?;
-        let motion = &self.motions[self.first_motion];
+        let motion = self.motion.pull()?;
         self.attention.advance(motion)?;
-        self.first_motion = (self.first_motion + 1) % MOST_WAITING;
         if slot.voiced {
-            self.offset.push(self.attention.offset_curve());
+            self.offset.push(self.attention.offset_curve(), slot.picture_lag);
         }
         let offset = self.offset.pull();
         if let Some(o) = offset
             && o.confidence >= FOLLOW_CONFIDENCE
         {
-            self.attention.set_offset(o.offset);
+            self.attention.set_offset(o.on_the_slots);
         }
         if let Some(meter) = &mut self.meter {
-            meter.push_map(slot.start, self.attention.last_map(), motion, slot.voiced);
+            let times = (slot.start, slot.picture_lag);
+            meter.push_map(times, self.attention.last_map(), motion, slot.voiced);
         }
         let attended = self.attention.map(slot.start, motion);
         self.peaks.push(&attended);
@@ -470,7 +464,6 @@ impl Stages {
     fn reset(&mut self) {
         self.video.reset();
         self.motion.reset();
-        self.first_motion = 0;
         self.audio.reset();
         self.voice.reset();
         self.attention.reset();
@@ -488,7 +481,11 @@ impl Stages {
 /// The algorithmic latency of any session with this engine, without opening it.
 #[must_use]
 pub fn declared_latency(engine: &Engine) -> TimeDelta {
+    SLOT * (1 + i64::try_from(latency_slots(engine)).unwrap_or(i64::MAX))
+}
+
+/// Slots from a picture to its map, or from a slot's sound to its vector, whichever is more.
+fn latency_slots(engine: &Engine) -> usize {
     let m = &engine.manifest;
-    let slots = (m.video.slots.div_euclid(2)).max(m.audio.context_slots + 1);
-    SLOT * (1 + i64::try_from(slots).unwrap_or(i64::MAX))
+    m.video.slots.div_euclid(2).max(m.audio.context_slots + 1)
 }

@@ -215,7 +215,15 @@ impl<'a> Grid<'a> {
             let ratio = self.count as f64 * f64::from(v - top).exp() / sum;
             c.temperature * (c.strangers + (1.0 - c.strangers) * ratio).ln()
         });
-        Evidence { start: s.start, length: SLOT * i64::try_from(s.slots).unwrap_or(0), g: g.collect() }
+        let on_the_slots =
+            Evidence { start: s.start, length: SLOT * i64::try_from(s.slots).unwrap_or(0), g: g.collect() };
+        // Where the pictures are older than their slots, an offset shows in the curve as one that is lower by as much.
+        let steps = f64::from(s.picture_lag_ms) / self.step_ms;
+        if steps == 0.0 {
+            return on_the_slots;
+        }
+        let g = (0..self.count).map(|k| on_the_slots.at(k as f64 - steps)).collect();
+        Evidence { g, ..on_the_slots }
     }
 
     /// How much a stretch speaks for somebody visible heard at place `k` of the grid, 0…1: nothing where that is no likelier
@@ -400,6 +408,7 @@ mod tests {
             start: Timestamp::from_ms(i as i64 * 1000),
             slots: 25,
             curve: curve.collect(),
+            picture_lag_ms: 0.0,
             place: PxPoint::default(),
             objects: true,
         }
@@ -446,6 +455,17 @@ mod tests {
             let got = programme(20, seed, |_| None);
             prop_assert!(got.offset.is_none(), "{:?}", got.offset);
         }
+    }
+
+    #[test]
+    fn stretches_whose_pictures_are_older_than_their_slots_say_the_same() {
+        // Half of the programme's pictures fall 19 ms after the slots: its curves are as much lower.
+        let lag = |i: usize| if i < 15 { 0.0 } else { 19.0 };
+        let stretches: Vec<_> =
+            (0..30).map(|i| Stretch { picture_lag_ms: lag(i) as f32, ..stretch(i, 100.0 - lag(i), 6.0, 1) }).collect();
+        let got = estimate(&stretches, -40.0, REACH, &EstimateConfig::default());
+        let offset = got.offset.unwrap();
+        assert!((offset.offset.as_ms_f64() - 140.0).abs() < 4.0 && got.segments.len() == 1, "{got:?}");
     }
 
     #[test]

@@ -13,8 +13,9 @@
 //! of a stream, where some shifts have no sound, nothing is judged, and no offset is favoured.
 //! What stretches make together is for [`crate::sync`] to say.
 
-#![expect(clippy::cast_precision_loss, reason = "counts of slots and cells")]
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of slots and cells; times")]
 
+use crate::av_offset::MOST_LAG;
 use crate::flow::sample;
 use crate::geometry::{CellPoint, MapGeometry, PxPoint};
 use crate::motion::CellMotion;
@@ -61,6 +62,8 @@ pub struct Stretch {
     /// Log-likelihood of each offset, from −reach to +reach in even steps, up to a constant. The engine's own zero
     /// is still in it.
     pub curve: Vec<f32>,
+    /// How much older than their slots the pictures are, ms, on average: an offset of the curve is too low by as much.
+    pub picture_lag_ms: f32,
     /// Where it agrees best, source pixels, at the stretch's end.
     pub place: PxPoint,
     /// Whether objects that seemed to speak were judged, or, for want of any, the whole picture.
@@ -80,6 +83,7 @@ pub struct Judged {
 #[derive(Clone, Debug)]
 struct Waiting {
     start: Timestamp,
+    lag: TimeDelta,
     map: Vec<f32>,
     motion: CellMotion,
     voiced: bool,
@@ -111,6 +115,8 @@ pub struct SyncMeter {
     row: Vec<f32>,
     summed: usize,
     voiced: usize,
+    /// Sum of the pictures' lags, and of how many.
+    lags: (TimeDelta, u16),
     /// Evidence for each cell that it was a talker's, carried along as the sums are.
     weights: Vec<f32>,
     finished: Stretch,
@@ -128,6 +134,7 @@ impl SyncMeter {
         let none = Judged { cell: CellPoint::default(), probability: 0.0 };
         let waiting = Waiting {
             start: Timestamp::ZERO,
+            lag: TimeDelta::ZERO,
             map: vec![0.0; dim * cells],
             motion: CellMotion::still(geometry.cols, geometry.rows),
             voiced: false,
@@ -151,11 +158,13 @@ impl SyncMeter {
             row: vec![0.0; cells],
             summed: 0,
             voiced: 0,
+            lags: (TimeDelta::ZERO, 0),
             weights: vec![0.0; cells],
             finished: Stretch {
                 start: Timestamp::ZERO,
                 slots: 0,
                 curve: vec![0.0; shifts],
+                picture_lag_ms: 0.0,
                 place: PxPoint::default(),
                 objects: false,
             },
@@ -176,12 +185,13 @@ impl SyncMeter {
         self.sounds_seen += 1;
     }
 
-    /// Takes the map `[dim, rows, cols]` of the next slot, which begins at `start`, how its cells moved, and whether a
-    /// voice was heard; its sound must be here already. Then [`SyncMeter::judge`] its objects.
-    pub fn push_map(&mut self, start: Timestamp, map: &[f32], motion: &CellMotion, voiced: bool) {
+    /// Takes the map `[dim, rows, cols]` of the next slot: when it begins and how much older its picture is
+    /// ([`AvWindow::picture_lag`](crate::align::AvWindow::picture_lag)), how its cells moved, and whether a voice was heard;
+    /// its sound must be here already. Then [`SyncMeter::judge`] its objects.
+    pub fn push_map(&mut self, (start, lag): (Timestamp, TimeDelta), map: &[f32], motion: &CellMotion, voiced: bool) {
         let n = self.slots.len();
         let slot = &mut self.slots[self.slots_seen % n];
-        slot.start = start;
+        (slot.start, slot.lag) = (start, lag);
         slot.map.copy_from_slice(map);
         slot.motion.copy_from(motion);
         slot.voiced = voiced;
@@ -254,7 +264,7 @@ impl SyncMeter {
     fn clear(&mut self) {
         self.sums.fill(0.0);
         self.weights.fill(0.0);
-        (self.summed, self.voiced) = (0, 0);
+        (self.summed, self.voiced, self.lags) = (0, 0, (TimeDelta::ZERO, 0));
     }
 
     /// Carries the sums along to slot `t`.
@@ -294,6 +304,9 @@ impl SyncMeter {
         }
         self.summed += 1;
         self.voiced += usize::from(slot.voiced);
+        if slot.lag.abs() <= MOST_LAG {
+            self.lags = (self.lags.0 + slot.lag, self.lags.1.saturating_add(1));
+        }
     }
 
     /// Reads the stretch out, if enough of a voice was heard in it.
@@ -323,6 +336,7 @@ impl SyncMeter {
             let cell = CellPoint { x: (at % self.geometry.cols) as f32, y: at.div_euclid(self.geometry.cols) as f32 };
             self.finished.place = self.geometry.to_px(cell);
             self.finished.slots = self.summed;
+            self.finished.picture_lag_ms = self.lags.0.as_ms_f64() as f32 / f32::from(self.lags.1.max(1));
             self.ready = true;
         }
         self.clear();
@@ -374,7 +388,7 @@ mod tests {
             }
             let mut motion = CellMotion::still(G.cols, G.rows);
             motion.cut = cut_at == Some(t);
-            m.push_map(Timestamp::from_ms(40 * t as i64), &map, &motion, true);
+            m.push_map((Timestamp::from_ms(40 * t as i64), TimeDelta::ZERO), &map, &motion, true);
             if judged {
                 m.judge(Judged { cell: CellPoint { x: 2.0, y: 1.0 }, probability: 0.9 });
             }
@@ -409,7 +423,7 @@ mod tests {
         for t in 0..100 {
             m.push_sound(&vec![0.1; STEPS * DIM]);
             let map = vec![0.1; DIM * G.cells()];
-            m.push_map(Timestamp::from_ms(40 * t), &map, &CellMotion::still(G.cols, G.rows), false);
+            m.push_map((Timestamp::from_ms(40 * t), TimeDelta::ZERO), &map, &CellMotion::still(G.cols, G.rows), false);
             assert!(!m.advance());
         }
     }

@@ -28,6 +28,7 @@ struct Slot {
     start: Timestamp,
     /// When the picture was taken.
     shown: Timestamp,
+    lag: TimeDelta,
     repeated: bool,
     lost: bool,
     discont: bool,
@@ -83,6 +84,7 @@ fn pull(a: &mut Aligner<Timestamp>, into: &mut Vec<Slot>) {
         into.push(Slot {
             start: w.start,
             shown: *w.picture,
+            lag: w.picture_lag,
             repeated: w.repeated,
             lost: w.sound_lost,
             discont: w.discont,
@@ -139,6 +141,33 @@ fn late_starts_of_either_stream() {
     let (slots, _) = Source { frames: late, sound: Source::microphone(ms(0), 3, 0) }.run(None);
     assert_eq!((slots[0].start, slots[0].shown), (ms(507), ms(507)));
     assert_eq!(slots[0].first_sample, 0.507);
+}
+
+#[test]
+fn the_pictures_age_is_told() {
+    let lags = |taken: Vec<(Timestamp, Option<TimeDelta>)>| -> Vec<f64> {
+        let (slots, _) = Source { frames: taken, sound: Source::microphone(ms(0), 20, 0) }.run(None);
+        slots.iter().take(490).map(|s| s.lag.as_ms_f64()).collect()
+    };
+    let mean = |lags: &[f64]| lags.iter().sum::<f64>() / lags.len() as f64;
+    // Frames that fall on the slots are as old as they, however late the first one comes.
+    for late in [0, 7, 507] {
+        let taken = frames(500, 25, 1, true).into_iter().map(|(t, d)| (t + TimeDelta::from_ms(late), d)).collect();
+        assert!(lags(taken).iter().all(|&lag| lag == 0.0));
+    }
+    // A first frame whose stamp is off moves the grid, not the pictures: the others tell.
+    for (moved, want) in [(21, 19.0), (-15, 15.0), (15, -15.0)] {
+        let mut taken = frames(500, 25, 1, true);
+        taken[1..].iter_mut().for_each(|(t, _)| *t = *t + TimeDelta::from_ms(moved));
+        assert!(lags(taken)[2..].iter().all(|&lag| lag == want), "{moved}");
+    }
+    // Other rates fall on the slots in every way, and are as old as they on average.
+    for (num, den) in [(24, 1), (30_000, 1_001), (60_000, 1_001), (24_000, 1_001)] {
+        let got = mean(&lags(frames(i64::from(num) * 20 / i64::from(den), num.into(), den.into(), true)));
+        assert!(got.abs() < 1.5, "{num}/{den}: {got}");
+    }
+    // A frame that is held says what it said when it was taken.
+    assert_eq!(lags(frames(250, 25, 2, true))[..4], [0.0, 40.0, 0.0, 40.0]);
 }
 
 #[test]

@@ -14,7 +14,7 @@
 
 mod common;
 
-use common::{Clip, Told, drain, session};
+use common::{Clip, Told, assert_told_when_due, drain, session};
 use proptest::prelude::*;
 use seehear::asd::Voice;
 use seehear::audio::AudioWindow;
@@ -90,21 +90,8 @@ proptest! {
 
 #[test]
 fn the_latency_declared_is_the_latency_measured() {
-    let clip = Clip::new(3, 2, (25, 1));
     let mut s = session(None);
-    let mut told = Vec::new();
-    for (k, chunk) in clip.sound.chunks(160).enumerate() {
-        let start = Timestamp::from_ms(10 * k as i64);
-        if k % 4 == 0 {
-            s.push_frame(clip.frames[k / 4].clone());
-        }
-        s.push_audio(AudioWindow { start, samples: chunk, discont: false });
-        drain(&mut s, &mut told);
-        // What has arrived reaches to here; the report of every slot that this suffices for is out, and no other.
-        let now = start + TimeDelta::from_ms(10);
-        let due = (0..).take_while(|&i| Timestamp::ZERO + SLOT * i + s.latency() <= now).count();
-        assert_eq!(told.len(), due, "at {now}");
-    }
+    assert_told_when_due(&mut s, &Clip::new(3, 2, (25, 1)));
     assert_eq!(s.latency(), TimeDelta::from_ms(240));
 }
 

@@ -20,7 +20,7 @@ use seehear::audio::AudioWindow;
 use seehear::frame::{Frame, GreyImage};
 use seehear::net::{Backend, Engine, NetError, Network, TensorSpec};
 use seehear::session::{Session, SessionConfig, SourceFormat};
-use seehear::time::{SampleRate, TimeDelta, Timestamp};
+use seehear::time::{SLOT, SampleRate, TimeDelta, Timestamp};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -161,7 +161,8 @@ impl Backend for Fixed {
     }
     fn load(&self, model: &Path, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Result<Box<dyn Network>, NetError> {
         let (i, o) = ([inputs[0].clone()], [outputs[0].clone()]);
-        Ok(if model.ends_with("v") { Box::new(VideoNet(i, o)) } else { Box::new(AudioNet(i, o)) })
+        let sound = model.file_name().is_some_and(|f| f == "a" || f.to_string_lossy().contains(".audio."));
+        Ok(if sound { Box::new(AudioNet(i, o)) } else { Box::new(VideoNet(i, o)) })
     }
 }
 
@@ -170,6 +171,24 @@ pub fn session(max_lead: Option<TimeDelta>) -> Session<Arc<GreyImage>> {
     // The test's networks have learnt nothing: weak agreement must do.
     config.peaks.min_logit = 0.1;
     Session::new(&engine(), &Fixed, FORMAT, &config, max_lead).unwrap()
+}
+
+/// Sound pushed in 10 ms pieces: at every moment exactly the reports are out that the session's declared latency allows.
+pub fn assert_told_when_due(s: &mut Session<Arc<GreyImage>>, clip: &Clip) {
+    let mut told = Vec::new();
+    for (k, chunk) in clip.sound.chunks(160).enumerate() {
+        let start = Timestamp::from_ms(10 * k as i64);
+        if k % 4 == 0 {
+            s.push_frame(clip.frames[k / 4].clone());
+        }
+        s.push_audio(AudioWindow { start, samples: chunk, discont: false });
+        drain(s, &mut told);
+        // What has arrived reaches to here; the report of every slot that this suffices for is out, and no other.
+        let now = start + TimeDelta::from_ms(10);
+        let due = (0..).take_while(|&i| Timestamp::ZERO + SLOT * i + s.latency() <= now).count();
+        assert_eq!(told.len(), due, "at {now}");
+    }
+    assert!(!told.is_empty());
 }
 
 /// One report, as values that can be compared to the bit.
@@ -239,6 +258,11 @@ pub fn picture(seed: u64, ms: i64) -> Arc<GreyImage> {
     Arc::new(GreyImage { data, width: w, height: h })
 }
 
+/// Sample `i` of 16 kHz.
+pub fn sound(seed: u64, i: i64) -> f32 {
+    syllable(seed, i / 16) * 0.3 * noise(seed + 9, i as u64)
+}
+
 impl Clip {
     /// `fps` as a fraction; frame `k` at `k / fps`, rounded to the nanosecond.
     pub fn new(seed: u64, seconds: i64, (num, den): (i64, i64)) -> Self {
@@ -253,8 +277,7 @@ impl Clip {
                 }
             })
             .collect();
-        let sound = (0..seconds * 16_000).map(|i| syllable(seed, i / 16) * 0.3 * noise(seed + 9, i as u64)).collect();
-        Self { frames, sound }
+        Self { frames, sound: (0..seconds * 16_000).map(|i| sound(seed, i)).collect() }
     }
 
     /// All of it, a slot of sound and the frames of the same time by turns.

@@ -11,7 +11,6 @@ use seehear::net::Engine;
 use seehear::session::Report;
 use seehear_nets::OnnxRuntime;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -100,7 +99,7 @@ fn table(args: &Args, input: &Path, dir: &Path, engine_args: &EngineArgs) -> any
         ] {
             say::note(&format!("{what} …"));
             let job = job(&clip, pipeline, output)?;
-            let (engine, backend) = engine::load(engine_args, job.plan.live)?;
+            let (engine, backend) = engine::load(engine_args, engine::DEFAULT, job.plan.live)?;
             rows.push(measure(what, &job, &engine, &backend)?);
         }
     }
@@ -125,7 +124,7 @@ fn table(args: &Args, input: &Path, dir: &Path, engine_args: &EngineArgs) -> any
             r.dropped
         ))?;
     }
-    let (engine, _) = engine::load(engine_args, true)?;
+    let (engine, _) = engine::load(engine_args, engine::DEFAULT, true)?;
     let latency = seehear::session::declared_latency(&engine).as_ms_f64();
     say::result(&format!("algorithmic latency {latency:.0} ms; engine {}; {}", engine.manifest.name, machine()?))?;
     Ok(())
@@ -133,18 +132,8 @@ fn table(args: &Args, input: &Path, dir: &Path, engine_args: &EngineArgs) -> any
 
 fn job(clip: &Path, pipeline: &str, output: Option<PathBuf>) -> anyhow::Result<Job> {
     let plan = Plan::built_in(pipeline)?;
-    Ok(Job {
-        input: Input::File(clip.to_owned()),
-        sync: Job::sync_by_default(&plan, output.is_some()),
-        plan,
-        values: BTreeMap::new(),
-        output,
-        display: false,
-        heatmap: false,
-        salvage: true,
-        audio_track: 0,
-        sample: None,
-    })
+    let sync = Job::sync_by_default(&plan, output.is_some());
+    Ok(Job { output, salvage: true, sync, ..Job::new(Input::File(clip.to_owned()), plan) })
 }
 
 /// Writes events to nowhere, as a run does to a file.
@@ -185,7 +174,7 @@ fn dropped(s: &Summary) -> u64 {
 }
 
 fn soak(input: &Path, dir: &Path, minutes: u32, engine_args: &EngineArgs) -> anyhow::Result<()> {
-    let (engine, backend) = engine::load(engine_args, true)?;
+    let (engine, backend) = engine::load(engine_args, engine::DEFAULT, true)?;
     let clip = dir.join("soak.mkv");
     say::note("preparing the clip …");
     prepare(input, &clip, minutes * 60, None)?;

@@ -7,9 +7,12 @@ use seehear::net::Engine;
 use seehear_nets::{OnnxRuntime, OnnxRuntimeOptions};
 use std::path::{Path, PathBuf};
 
-/// Loads what the options name. A live source leaves the machine's other cores to the decoder, the encoder and others.
-pub(crate) fn load(args: &EngineArgs, live: bool) -> anyhow::Result<(Engine, OnnxRuntime)> {
-    let path = manifest(&args.engine)?;
+/// The engine where nobody names one.
+pub(crate) const DEFAULT: &str = "av-small";
+
+/// Loads what the options name, or else the engine `default`. A live source leaves the machine's other cores to the decoder, the encoder and others.
+pub(crate) fn load(args: &EngineArgs, default: &str, live: bool) -> anyhow::Result<(Engine, OnnxRuntime)> {
+    let path = manifest(args.engine.as_deref().unwrap_or(default))?;
     let engine = Engine::load(&path)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(if live { 1 } else { cores.min(4) }, usize::from);

@@ -2,6 +2,7 @@
 
 mod bar;
 mod bench;
+mod calibrate;
 mod check;
 mod engine;
 mod find;
@@ -32,6 +33,8 @@ Examples:
   seehear run /dev/video0 --display              camera and microphone, in a window
   seehear run rtsp://camera/1 -e - | jq .voice   an IP camera
   seehear sync talk.mp4 --fix out.mp4            lip sync measured, and a corrected copy
+  seehear calibrate speaking room/ -o calibration/room.toml
+                                                 what a probability is worth, in this room
   seehear check                                  is everything installed?
   seehear bench                                  how fast is this machine?
 
@@ -42,9 +45,10 @@ Exit codes: 0 done, 1 failed, 2 usage.";
 /// Which engine runs, on what.
 #[derive(Clone, Debug, clap::Args)]
 struct EngineArgs {
-    /// The engine (networks and their manifest): a manifest file, or the name of one in engines/
-    #[arg(long, global = true, default_value = "av-small", value_name = "NAME|FILE")]
-    engine: String,
+    /// The engine (networks and their manifest): a manifest file, or the name of one in engines/; by default "av-small", and
+    /// for `sync` its 8-bit variant "av-small-int8", which is as right there and takes two thirds of the time
+    #[arg(long, global = true, value_name = "NAME|FILE")]
+    engine: Option<String>,
 
     /// ONNX Runtime's shared library; by default the one that `make setup` put into .deps/onnxruntime
     #[arg(long, global = true, value_name = "FILE")]
@@ -59,6 +63,9 @@ struct EngineArgs {
 enum Verb {
     Run(run::Args),
     Sync(sync::Args),
+    /// Measure what is particular to a room or a device, for --calibration
+    #[command(subcommand)]
+    Calibrate(calibrate::What),
     Check(check::Args),
     Bench(bench::Args),
 }
@@ -68,6 +75,7 @@ fn main() -> ExitCode {
     let result = match &cli.verb {
         Verb::Run(args) => run::main(args, &cli.engine),
         Verb::Sync(args) => sync::main(args, &cli.engine),
+        Verb::Calibrate(what) => calibrate::main(what, &cli.engine),
         Verb::Check(args) => check::main(args),
         Verb::Bench(args) => bench::main(args, &cli.engine),
     };

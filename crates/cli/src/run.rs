@@ -1,7 +1,7 @@
 //! `seehear run`.
 
 use crate::bar::Bar;
-use crate::{EngineArgs, engine, say};
+use crate::{EngineArgs, calibrate, engine, say};
 use anyhow::Context;
 use gstseehear::error::RunError;
 use gstseehear::input::Input;
@@ -13,7 +13,6 @@ use seehear::correct::SyncState;
 use seehear::events::{EventWriter, Header, Summary, SyncEvent};
 use seehear::session::Report;
 use seehear::time::{SLOT, Timestamp};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -100,6 +99,10 @@ pub(crate) struct Args {
     #[arg(long)]
     salvage: bool,
 
+    /// What `seehear calibrate` measured of this device or room: a file, or the name of one in calibration/
+    #[arg(long, value_name = "NAME|FILE")]
+    calibration: Option<String>,
+
     /// Which of the input's sound tracks is taken, from 1
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     audio_track: u16,
@@ -138,7 +141,7 @@ pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> {
-    let job = job(args)?;
+    let mut job = job(args)?;
     // What can be known to be wrong is said before anything is loaded.
     job.input.check()?;
     let stdout_taken = args.events.as_deref().is_some_and(|p| p.as_os_str() == "-");
@@ -149,7 +152,10 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         Some(path) if !stdout_taken => Some(PendingFile::create(path)?),
         _ => None,
     };
-    let (engine, backend) = engine::load(engine_args, job.plan.live)?;
+    let (engine, backend) = engine::load(engine_args, engine::DEFAULT, job.plan.live)?;
+    if let Some(name) = &args.calibration {
+        calibrate::apply(name, &engine, &mut job, args.quiet || args.json)?;
+    }
     let control = Arc::new(Control::default());
     let asked = Arc::clone(&control);
     ctrlc::set_handler(move || asked.stop()).context("Ctrl-C can't be caught")?;
@@ -261,18 +267,15 @@ fn job(args: &Args) -> anyhow::Result<Job> {
     if let Some(h) = args.net_height {
         plan.stages.net_height = Some(usize::from(h));
     }
-    let values: BTreeMap<String, String> = args.values.iter().cloned().collect();
     Ok(Job {
-        input,
-        plan,
-        values,
+        values: args.values.iter().cloned().collect(),
         output: args.output.clone(),
         display: args.display,
         heatmap: args.heatmap,
         salvage: args.salvage,
         audio_track: usize::from(args.audio_track) - 1,
-        sample: None,
         sync,
+        ..Job::new(input, plan)
     })
 }
 

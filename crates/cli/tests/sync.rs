@@ -50,6 +50,20 @@ fn containers_do_not_move_the_offset_and_the_corrected_file_is_in_sync() {
         let got = offset(&file) - zero;
         assert!((got - 120.0).abs() <= 10.0, "{name}: {got} ms");
     }
+    // Frames that do not fall on the slots, and other rates than the slots': neither moves what is seen.
+    let off_the_slots = ["-itsoffset", "0.026", "-i"];
+    let demo = demo();
+    let demo = demo.to_str().expect("a path in UTF-8");
+    for (name, args) in [
+        ("off.mkv", [&off_the_slots[..], &[demo, "-i", demo, "-map", "0:v", "-map", "1:a", "-c", "copy"]].concat()),
+        ("24.mp4", ["-i", demo, "-vf", "fps=24", "-preset", "veryfast", "-c:a", "copy"].to_vec()),
+    ] {
+        let file = dir.path().join(name);
+        ffmpeg(&args, &file);
+        let want = if name == "off.mkv" { -26.0 } else { 0.0 };
+        let got = offset(&file) - zero;
+        assert!((got - want).abs() <= 8.0, "{name}: {got} ms");
+    }
     let (file, fixed, page) = (dir.path().join("late.mp4"), dir.path().join("fixed.mp4"), dir.path().join("r.html"));
     let (code, told, stderr) =
         sync(&[file.as_os_str(), "--fix".as_ref(), fixed.as_os_str(), "--report".as_ref(), page.as_os_str()]);

@@ -109,8 +109,9 @@ pub struct Job {
     /// What is done about the offset between picture and sound. To correct it takes a live plan, and an output or a
     /// display; [`Job::sync_by_default`].
     pub sync: SyncMode,
-    /// What the device's sound is known to be late by (> 0) or early: taken out at the source, before all else.
-    pub calibrated: TimeDelta,
+    /// How much later than its picture the device is known to give its sound: the earlier stream is held back by as much
+    /// before anything else sees it.
+    pub device_offset: TimeDelta,
 }
 
 /// Of every `every` of the input only the first `take` is analysed; each sample is a programme of its own.
@@ -162,6 +163,24 @@ impl Control {
 }
 
 impl Job {
+    /// Analyses `input` as `plan` says, the first sound track, all of it; nothing is written, shown or corrected.
+    #[must_use]
+    pub fn new(input: Input, plan: Plan) -> Self {
+        Self {
+            input,
+            plan,
+            values: BTreeMap::new(),
+            output: None,
+            display: false,
+            heatmap: false,
+            salvage: false,
+            audio_track: 0,
+            sample: None,
+            sync: SyncMode::Measure,
+            device_offset: TimeDelta::ZERO,
+        }
+    }
+
     /// What is done where nobody says: what a live pipeline writes or shows is corrected.
     #[must_use]
     pub fn sync_by_default(plan: &Plan, output: bool) -> SyncMode {
@@ -350,11 +369,12 @@ impl Built {
             be_strict(&pipeline);
         }
         let targets = Targets { video: sink_pad(&video_in)?, audio: sink_pad(&audio_in)? };
+        let early = if job.device_offset > TimeDelta::ZERO { &targets.video } else { &targets.audio };
+        early.set_offset(job.device_offset.ns().abs());
         let gates = [sink_pad(&video_tee)?, sink_pad(&audio_tee)?];
         for gate in &gates {
             shut_when(gate, &shared);
         }
-        source::delay_earlier(&targets, job.calibrated);
         let found = source::build(&job.plan, values, &pipeline, &targets, job.audio_track)?;
         let output = job.output.clone();
         Ok(Self { pipeline, found, shared, overlay, gates, output })

@@ -6,7 +6,6 @@
 use crate::error::RunError;
 use crate::plan::{Plan, fill};
 use gst::prelude::*;
-use seehear::time::TimeDelta;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,13 +95,6 @@ pub fn build(
     }
     found.complete.store(true, Ordering::Release);
     Ok(found)
-}
-
-/// A device whose sound is late by `offset` (> 0) or early: the stream that comes earlier is delayed on its way in, so that
-/// all behind sees both in sync. Before anything flows.
-pub fn delay_earlier(targets: &Targets, offset: TimeDelta) {
-    let pad = if offset > TimeDelta::ZERO { &targets.video } else { &targets.audio };
-    pad.set_offset(offset.abs().ns());
 }
 
 fn setup(why: String) -> RunError {

@@ -22,21 +22,28 @@ pub fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/media/demo.mp4").canonicalize().unwrap()
 }
 
-pub fn engine() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../engines/av-small.toml").canonicalize().unwrap()
+/// An engine of the checkout.
+pub fn engine(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../engines/{name}.toml")).canonicalize().unwrap()
 }
 
 pub fn program() -> Command {
+    program_on("av-small")
+}
+
+pub fn program_on(name: &str) -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_seehear"));
     // Found without environment variables in the checkout; a target folder elsewhere needs to be told.
     let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/onnxruntime/libonnxruntime.so");
-    c.arg("--engine").arg(engine()).arg("--onnxruntime").arg(library);
+    c.arg("--engine").arg(engine(name)).arg("--onnxruntime").arg(library);
     c
 }
 
 /// Runs the program; panics if it was killed or panicked itself.
 pub fn seehear<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> (i32, String, String) {
-    let out = program().args(args).output().unwrap();
+    // The defaults, of the checkout.
+    let sync = args.first().is_some_and(|verb| verb.as_ref() == "sync");
+    let out = program_on(if sync { "av-small-int8" } else { "av-small" }).args(args).output().unwrap();
     finished(&out)
 }
 
