@@ -1,5 +1,6 @@
 //! `seehear calibrate`.
 
+mod av_offset;
 mod diagram;
 mod speaking;
 
@@ -14,11 +15,13 @@ use std::path::Path;
 /// What is to be measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
+    AvOffset(Box<av_offset::Args>),
     Speaking(speaking::Args),
 }
 
 pub(crate) fn main(what: &What, engine_args: &EngineArgs) -> anyhow::Result<()> {
     match what {
+        What::AvOffset(args) => av_offset::main(args, engine_args),
         What::Speaking(args) => speaking::main(args, engine_args),
     }
 }
