@@ -233,7 +233,7 @@ pub enum MeterError {
         limit: TimeDelta,
     },
     /// The offset is larger than the pattern is for.
-    #[error("the offset is beyond ±{:.0} s: {:.0} ms", REACH.as_s_f64(), offset.as_ms_f64())]
+    #[error("the offset is beyond ±{:.0} s: about {:.1} s", REACH.as_s_f64(), offset.as_s_f64())]
     Beyond {
         /// What it seems to be.
         offset: TimeDelta,

@@ -361,7 +361,8 @@ struct Tried {
     gamma: f64,
     slope: f64,
     cost: f64,
-    /// With what is preferred where several fit: the longest exposure, which a file that no camera made has.
+    /// With what is preferred where several fit: the longest exposure, which a file that no camera made has, and the latest
+    /// moment, that of its first lit picture.
     preferred: f64,
 }
 
@@ -392,7 +393,7 @@ impl Search {
                     }
                     for (cost, (gamma, _)) in costs.into_iter().zip(&tables) {
                         let short = 1.0 - exposure / longest;
-                        let odd = short * short + 0.1 * (1.0 - gamma) + 0.1 * (slope / 1e-4).abs();
+                        let odd = short * short + 0.1 * (1.0 - gamma + (slope / 1e-4).abs() - at / longest);
                         let preferred = cost + 1e-3 * events.len() as f64 * odd;
                         tried.push(Tried { at, exposure, gamma: *gamma, slope, cost, preferred });
                     }

@@ -163,7 +163,8 @@ fn play(
     let bus = pipeline.bus().ok_or_else(|| fail("a pipeline without a bus".to_owned()))?;
     let outcome = match pipeline.set_state(gst::State::Playing) {
         Ok(_) => watch(pipeline, &bus, progress, control),
-        Err(e) => Err(e.to_string()),
+        // The cause has been told by then.
+        Err(e) => Err(std::iter::from_fn(|| bus.pop()).find_map(|m| trouble(&m)).unwrap_or_else(|| e.to_string())),
     };
     let stopped = pipeline.set_state(gst::State::Null).map_err(|e| e.to_string());
     outcome.and_then(|whole| stopped.map(|_| whole)).map_err(fail)
@@ -179,21 +180,11 @@ fn watch(
         if let Some(message) = bus.timed_pop(gst::ClockTime::from_mseconds(40)) {
             match message.view() {
                 gst::MessageView::Eos(_) => return Ok(true),
-                gst::MessageView::Error(e) => {
-                    return match DisplayError::of(e) {
-                        Some(DisplayError::Closed) => Ok(false),
-                        _ => Err(e.error().message().trim_end_matches('.').to_owned()),
-                    };
-                }
-                // These two found no sink that works here, and go on without; a pattern of half is none.
-                gst::MessageView::Warning(w) => {
-                    let kind = w.src().map_or("", |s| s.type_().name());
-                    if matches!(kind, "GstAutoVideoSink" | "GstAutoAudioSink") {
-                        let what = if kind == "GstAutoVideoSink" { "no screen" } else { "no sound device" };
-                        return Err(format!("{what}: {}", w.error().message().trim_end_matches('.')));
-                    }
-                }
+                gst::MessageView::Error(e) if DisplayError::of(e) == Some(DisplayError::Closed) => return Ok(false),
                 _ => {}
+            }
+            if let Some(why) = trouble(&message) {
+                return Err(why);
             }
         }
         if control.stopped() {
@@ -202,6 +193,21 @@ fn watch(
         if let Some(at) = pipeline.query_position::<gst::ClockTime>() {
             progress(timestamp(at));
         }
+    }
+}
+
+/// Why it can't be played, if that is what a message says.
+fn trouble(message: &gst::MessageRef) -> Option<String> {
+    let plain = |e: &gst::glib::Error| e.message().trim_end_matches('.').to_owned();
+    match message.view() {
+        gst::MessageView::Error(e) => Some(plain(&e.error())),
+        // These two found no sink that works here, and go on without; a pattern of half is none.
+        gst::MessageView::Warning(w) => match w.src()?.type_().name() {
+            "GstAutoVideoSink" => Some(format!("no screen: {}", plain(&w.error()))),
+            "GstAutoAudioSink" => Some(format!("no sound device: {}", plain(&w.error()))),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
