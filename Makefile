@@ -23,7 +23,7 @@ ORT := .deps/onnxruntime/libonnxruntime.so
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run test lint test-rust test-python check deny bench sync-check soak demo train clean
+.PHONY: help setup packages run test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -95,6 +95,12 @@ bench: setup ## speed, latency, cores and memory on this machine; figures of doc
 
 sync-check: setup ## live correction by the clock, 40 s with the sound late and 40 s with it early; figures of docs/sync.md
 	cargo test -q -p seehear-cli --test live_sync -- --ignored --nocapture
+
+SCENES ?=
+sync-bench: setup $(VENV)/ready ## lip sync of SCENES=folder (training/make_scenes.py makes some), beside the classical baseline
+	@test -n "$(SCENES)" || { echo "make sync-bench SCENES=folder-with-truth (training/make_scenes.py --random-offset-ms 400 makes one)" >&2; exit 2; }
+	@cargo build -q --release -p seehear-cli
+	$(VENV)/bin/python training/sync_bench.py $(SCENES) $(ARGS)
 
 soak: setup ## half an hour live: memory and latency at the beginning and at the end
 	@cargo build -q --release -p seehear-cli

@@ -335,7 +335,8 @@ fn video_embedder(seeds: &[u64]) -> Run {
     let mut embedder = VideoEmbedder::new(&engine(), &Fixed, (FORMAT.width, FORMAT.height), 1.0, None).unwrap();
     let mut answers = Vec::new();
     for (slot, seed) in slots(seeds) {
-        embedder.push(&picture(seed, 40 * slot as i64)).unwrap();
+        embedder.push(&picture(seed, 40 * slot as i64));
+        embedder.run().unwrap();
         if let Some(map) = embedder.pull() {
             answers.push(of_slot(answers.len(), bits(map)));
         }
@@ -390,11 +391,17 @@ fn attention(seeds: &[u64]) -> Run {
 fn offset_estimator(seeds: &[u64]) -> Run {
     let mut estimator = OffsetEstimator::new(&SCORE);
     let answer = |(slot, seed)| {
-        estimator.push(&std::array::from_fn(|i| value(seed, slot, i) + f32::from(u8::from(i == OFFSETS / 2))));
+        let curve = std::array::from_fn(|i| value(seed, slot, i) + f32::from(u8::from(i == OFFSETS / 2)));
+        estimator.push(&curve, lag(seed, slot));
         of_slot(slot, offset(estimator.pull()))
     };
     let answers = slots(seeds).map(answer).collect();
     Run { latency: estimator.latency(), answers }
+}
+
+/// How much older than its slot a picture is.
+fn lag(seed: u64, slot: usize) -> TimeDelta {
+    TimeDelta::from_ns((20e6 * value(seed, slot, 4)) as i64)
 }
 
 fn offset(offset: Option<AvOffset>) -> Vec<u64> {
@@ -411,7 +418,7 @@ fn sync_meter(seeds: &[u64]) -> Run {
     for (slot, seed) in slots(seeds) {
         // A cut ends a stretch before its time.
         let motion = CellMotion { cut: false, ..motion(seed, slot) };
-        meter.push_map(start(slot), &values(seed, slot, DIM * GEOMETRY.cells()), &motion, true);
+        meter.push_map((start(slot), lag(seed, slot)), &values(seed, slot, DIM * GEOMETRY.cells()), &motion, true);
         let cell = CellPoint { x: 6.0 + 5.0 * value(seed, slot, 1), y: 4.0 + 3.0 * value(seed, slot, 2) };
         meter.judge(Judged { cell, probability: value(seed, slot, 3).abs() });
     }
@@ -419,7 +426,7 @@ fn sync_meter(seeds: &[u64]) -> Run {
     while meter.advance() {
         let s = meter.pull().unwrap();
         let since = s.start + SLOT * s.slots as i64 - Timestamp::ZERO;
-        let place = [s.place.x, s.place.y];
+        let place = [s.place.x, s.place.y, s.picture_lag_ms];
         answers.push(Answer { since, bits: [bits(&s.curve), bits(&place), vec![u64::from(s.objects)]].concat() });
     }
     Run { latency: meter.reach(), answers }
@@ -519,7 +526,7 @@ fn sync_corrector(seeds: &[u64]) -> Run {
     let answer = |(slot, seed)| {
         let offset = TimeDelta::from_ns((100e6 * value(seed, slot, 0)) as i64);
         let confidence = if value(seed, slot, 1) > -0.8 { 1.0 } else { 0.5 };
-        corrector.push((value(seed, slot, 2) > -0.8).then_some(AvOffset { offset, confidence }));
+        corrector.push((value(seed, slot, 2) > -0.8).then_some(AvOffset::new(offset, confidence)));
         let c = corrector.pull();
         of_slot(
             slot,

@@ -103,13 +103,13 @@ pub fn make(name: &str) -> Result<gst::Element, RunError> {
         .map_err(|_| RunError::Setup { why: format!("GStreamer has no element {name}; {INSTALL}") })
 }
 
-/// Links a chain of elements and adds them to the pipeline.
+/// Links a chain of elements and adds them to the bin.
 ///
 /// # Errors
 /// When GStreamer refuses.
-pub fn chain(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), RunError> {
+pub fn chain(bin: &impl IsA<gst::Bin>, elements: &[&gst::Element]) -> Result<(), RunError> {
     let fail = |e: gst::glib::BoolError| RunError::Setup { why: e.to_string() };
-    pipeline.add_many(elements).map_err(fail)?;
+    bin.add_many(elements).map_err(fail)?;
     gst::Element::link_many(elements).map_err(fail)
 }
 

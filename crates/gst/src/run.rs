@@ -13,20 +13,18 @@
 //! GStreamer's threads decode and encode; one thread of ours runs the session. A file waits for the analysis; a live
 //! source never does (queues drop by their policy, and count).
 
-use crate::board::Board;
 use crate::error::RunError;
-use crate::inbox::Inbox;
 use crate::input::Input;
-use crate::output::{self, DisplayError, PendingFile, chain, make, queue};
+use crate::output::{self, DisplayError, PendingFile};
 use crate::overlay::SeehearOverlay;
 use crate::plan::Plan;
-use crate::run::analysis::{Analysis, BOTH, Outcome};
+use crate::run::analysis::{Analysis, Outcome};
 use crate::run::course::{Course, Next, Seen};
 use crate::run::errors::Trouble;
-use crate::run::intake::{AudioItem, VideoItem};
-use crate::source::{self, Found, Targets};
-use crate::sync::{SyncCurve, SyncMode, delay_picture, delay_sound, sound_caps};
-use crate::time::{clock_time, delta};
+use crate::run::graph::{Drawing, Graph, GraphOptions, Shared};
+use crate::source::{self, Found};
+use crate::sync::SyncMode;
+use crate::time::delta;
 use gst::prelude::*;
 use seehear::events::{Header, Summary, SyncEvent};
 use seehear::net::{Backend, Engine};
@@ -38,12 +36,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 mod analysis;
 mod course;
 mod errors;
+pub(crate) mod graph;
 mod intake;
 mod listen;
 
@@ -243,33 +242,6 @@ fn prepare_output(job: &Job, path: &std::path::Path) -> Result<PendingFile, RunE
     PendingFile::create(path)
 }
 
-/// What the threads share.
-struct Shared {
-    inbox: Inbox<VideoItem, AudioItem>,
-    board: Option<Arc<Board>>,
-    /// What the analysis decided, where the offset is corrected.
-    curve: Option<Arc<SyncCurve>>,
-    /// As in [`Drops::stepped_over_frames`](seehear::events::Drops).
-    stepped_over: Arc<AtomicU64>,
-    /// Start of the last slot told, ns.
-    at: AtomicI64,
-    slots: AtomicU64,
-    /// The analysis ended before its streams did: it failed, or its reader went away.
-    gave_up: AtomicBool,
-    /// Pictures that the decoder says are corrupt, once a whole one had come.
-    corrupt: AtomicU64,
-    /// Running time of the first of them, ns.
-    corrupt_at: AtomicI64,
-    /// Where the last picture or sound ended by its own time stamp, ns: what a declared length speaks of.
-    reached: AtomicI64,
-    /// Buffers without a time stamp, or that could not be mapped.
-    unusable: AtomicU64,
-    /// As in [`Progress`].
-    averaged_channels: AtomicU32,
-    /// The run is being stopped: what is still under way is not waited for.
-    stopping: AtomicBool,
-}
-
 /// A pipeline ready to play.
 struct Built {
     pipeline: gst::Pipeline,
@@ -282,7 +254,6 @@ struct Built {
 }
 
 impl Built {
-    /// `latency`: how long the analysis must wait for what its answer needs.
     fn new(
         job: &Job,
         latency: TimeDelta,
@@ -290,94 +261,41 @@ impl Built {
         file: Option<&PendingFile>,
     ) -> Result<Self, RunError> {
         let pipeline = gst::Pipeline::new();
-        let drawn = file.is_some() || job.display;
-        let wait = latency + TimeDelta::from_ms(job.plan.overlay_margin_ms);
-        let corrected = job.sync == SyncMode::Correct;
-        let shared = Arc::new(Shared {
-            inbox: Inbox::new(&job.plan.queues),
-            board: drawn.then(|| Arc::new(Board::new(job.heatmap))),
-            curve: corrected.then(|| Arc::new(SyncCurve::new(&job.plan.sync, wait))),
-            stepped_over: Arc::new(AtomicU64::new(0)),
-            at: AtomicI64::new(i64::MIN),
-            slots: AtomicU64::new(0),
-            gave_up: AtomicBool::new(false),
-            corrupt: AtomicU64::new(0),
-            corrupt_at: AtomicI64::new(0),
-            reached: AtomicI64::new(0),
-            unusable: AtomicU64::new(0),
-            averaged_channels: AtomicU32::new(0),
-            stopping: AtomicBool::new(false),
-        });
-
-        let video_in = queue(gst::ClockTime::ZERO, 4)?;
-        let convert = make("videoconvert")?;
-        let filter = make("capsfilter")?;
-        filter.set_property("caps", crate::picture::analysis_caps());
-        let flip = make("videoflip")?;
-        // As the camera was held: phones write it as a tag.
-        flip.set_property_from_str("video-direction", "auto");
-        let video_tee = make("tee")?;
-        let audio_in = queue(gst::ClockTime::from_seconds(5), 0)?;
-        let audio_convert = make("audioconvert")?;
-        intake::average_unpositioned(&audio_in, &audio_convert, &shared)?;
-        intake::answer_no_allocation(&audio_in)?;
-        let audio_tee = make("tee")?;
-        if job.plan.pace_by_clock {
-            chain(&pipeline, &[&video_in, &make("clocksync")?, &convert, &filter, &flip, &video_tee])?;
-            chain(&pipeline, &[&audio_in, &make("clocksync")?, &audio_convert, &audio_tee])?;
-        } else {
-            chain(&pipeline, &[&video_in, &convert, &filter, &flip, &video_tee])?;
-            chain(&pipeline, &[&audio_in, &audio_convert, &audio_tee])?;
-        }
-
-        let video_sink = intake::video_sink(&shared);
-        chain(&pipeline, &[video_sink.upcast_ref()])?;
-        link(&video_tee, video_sink.upcast_ref())?;
-        let audio_sink = intake::audio_sink(&shared);
-        let mono = make("audioconvert")?;
-        chain(&pipeline, &[&mono, &make("audioresample")?, audio_sink.upcast_ref()])?;
-        link(&audio_tee, &mono)?;
-
-        let mut overlay = None;
-        if let Some(board) = &shared.board {
-            let element = SeehearOverlay::with_board(Arc::clone(board), job.plan.live.then_some(wait));
-            // Room for the pictures that wait for their result, and some for the encoder's hiccups.
-            let held = wait + TimeDelta::from_ms(160);
-            let before = queue(clock_time(held), 0)?;
-            let out = make("tee")?;
-            chain(&pipeline, &[&before, element.upcast_ref(), &out])?;
-            link(&video_tee, &before)?;
-            let mut sound = audio_tee.clone();
-            let mut ahead = TimeDelta::ZERO;
-            if let Some(curve) = &shared.curve {
-                ahead = TimeDelta::from_ms(job.plan.sync.max_delay_ms);
-                delay_picture(&source_pad(element.upcast_ref())?, curve, &shared.stepped_over);
-                sound = delayed_sound(&pipeline, &audio_tee, curve, ahead)?;
-            }
-            let tees = (&out, &sound);
+        let graph = Graph::build(
+            pipeline.upcast_ref(),
+            latency,
+            &GraphOptions {
+                plan: &job.plan,
+                drawn: (file.is_some() || job.display).then_some(Drawing { heatmap: job.heatmap }),
+                corrected: job.sync == SyncMode::Correct,
+            },
+        )?;
+        if let Some(out) = &graph.out {
+            let tees = (&out.picture, &out.sound);
             if let Some(file) = file {
                 let container = output::container(&job.plan, file.target())?;
-                output::build_file(&pipeline, container, values, file.path(), tees, ahead)?;
+                output::build_file(&pipeline, container, values, file.path(), tees, out.ahead)?;
             }
             if job.display {
-                output::build_display(&pipeline, &job.plan, values, tees, ahead)?;
+                output::build_display(&pipeline, &job.plan, values, tees, out.ahead)?;
             }
-            overlay = Some(element);
         }
 
         if job.strict() {
             be_strict(&pipeline);
         }
-        let targets = Targets { video: sink_pad(&video_in)?, audio: sink_pad(&audio_in)? };
-        let early = if job.device_offset > TimeDelta::ZERO { &targets.video } else { &targets.audio };
+        let early = if job.device_offset > TimeDelta::ZERO { &graph.inputs.video } else { &graph.inputs.audio };
         early.set_offset(job.device_offset.ns().abs());
-        let gates = [sink_pad(&video_tee)?, sink_pad(&audio_tee)?];
-        for gate in &gates {
-            shut_when(gate, &shared);
-        }
-        let found = source::build(&job.plan, values, &pipeline, &targets, job.audio_track)?;
+        let found = source::build(&job.plan, values, &pipeline, &graph.inputs, job.audio_track)?;
         let output = job.output.clone();
-        Ok(Self { pipeline, found, shared, overlay, gates, output })
+        Ok(Self {
+            pipeline,
+            found,
+            shared: graph.shared,
+            overlay: graph.out.map(|o| o.overlay),
+            gates: graph.gates,
+            output,
+        })
     }
 
     fn play(
@@ -639,50 +557,6 @@ fn be_strict(pipeline: &gst::Pipeline) {
     });
 }
 
-fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {
-    from.link(to).map_err(|e| setup(&e.to_string()))
-}
-
-fn sink_pad(element: &gst::Element) -> Result<gst::Pad, RunError> {
-    element.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"))
-}
-
-fn source_pad(element: &gst::Element) -> Result<gst::Pad, RunError> {
-    element.static_pad("src").ok_or_else(|| setup("an element without a source pad"))
-}
-
-/// A tee of the sound that leaves, delayed as the curve says.
-fn delayed_sound(
-    pipeline: &gst::Pipeline,
-    from: &gst::Element,
-    curve: &Arc<SyncCurve>,
-    max_delay: TimeDelta,
-) -> Result<gst::Element, RunError> {
-    let (convert, filter, tee) = (make("audioconvert")?, make("capsfilter")?, make("tee")?);
-    filter.set_property("caps", sound_caps());
-    chain(pipeline, &[&convert, &filter, &tee])?;
-    delay_sound(&sink_pad(&tee)?, curve, max_delay);
-    link(from, &convert)?;
-    Ok(tee)
-}
-
 fn setup(why: &str) -> RunError {
     RunError::Setup { why: why.to_owned() }
-}
-
-/// Once `stopping` is set, the first buffer at `pad` is replaced by the end of the stream, and all after it go.
-fn shut_when(pad: &gst::Pad, shared: &Arc<Shared>) {
-    let shared = Arc::clone(shared);
-    let sent = AtomicBool::new(false);
-    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, info| {
-        if !shared.stopping.load(Ordering::Acquire) {
-            return gst::PadProbeReturn::Ok;
-        }
-        if !sent.swap(true, Ordering::AcqRel) && !pad.send_event(gst::event::Eos::new()) {
-            gst::debug!(gst::CAT_DEFAULT, "{} had ended already", pad.name());
-        }
-        // Taken out here: with Drop the bindings and GStreamer would both let go of the buffer.
-        info.data = None;
-        gst::PadProbeReturn::Handled
-    });
 }

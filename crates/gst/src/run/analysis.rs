@@ -1,7 +1,8 @@
 //! The analysis thread: takes from the inbox, runs the session, tells board and observer.
 
+use super::graph::Shared;
 use super::intake::{AudioItem, VideoItem};
-use super::{Control, Job, Observer, Shared, setup};
+use super::{Control, Job, Observer, setup};
 use crate::error::RunError;
 use crate::inbox::{Item, Taken};
 use crate::picture::GstPicture;

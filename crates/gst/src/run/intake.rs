@@ -1,6 +1,6 @@
 //! The way in: appsinks that put frames and sound, with their running times, into the inbox.
 
-use super::{Shared, sink_pad};
+use super::graph::{Shared, sink_pad};
 use crate::error::RunError;
 use crate::picture::GstPicture;
 use crate::time::{delta, timestamp};

@@ -1,7 +1,9 @@
 //! A run without an engine: the source's pictures and sound as they come, for what is measured of a device.
 
+use super::analysis::BOTH;
+use super::graph::Shared;
 use super::intake::AudioItem;
-use super::{BOTH, Built, Control, Job, Progress, Shared, values};
+use super::{Built, Control, Job, Progress, values};
 use crate::error::RunError;
 use crate::inbox::{Item, Taken};
 use crate::picture::GstPicture;

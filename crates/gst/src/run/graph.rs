@@ -1,0 +1,208 @@
+//! What stands between a source and its outputs: the way to the analysis, and the way on, highlighted and in sync.
+//!
+//! The picture of it is in [`crate::run`]. A run puts it into its pipeline, the element `seehear` into itself.
+
+use super::{intake, setup};
+use crate::board::Board;
+use crate::error::RunError;
+use crate::inbox::Inbox;
+use crate::output::{chain, make, queue};
+use crate::overlay::SeehearOverlay;
+use crate::plan::Plan;
+use crate::run::intake::{AudioItem, VideoItem};
+use crate::source::Targets;
+use crate::sync::{SyncCurve, delay_picture, delay_sound, sound_caps};
+use crate::time::clock_time;
+use gst::prelude::*;
+use seehear::time::TimeDelta;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+/// What the threads share.
+pub(crate) struct Shared {
+    pub(super) inbox: Inbox<VideoItem, AudioItem>,
+    pub(super) board: Option<Arc<Board>>,
+    /// What the analysis decided, where the offset is corrected.
+    pub(super) curve: Option<Arc<SyncCurve>>,
+    /// As in [`Drops::stepped_over_frames`](seehear::events::Drops).
+    pub(super) stepped_over: Arc<AtomicU64>,
+    /// Start of the last slot told, ns.
+    pub(super) at: AtomicI64,
+    pub(super) slots: AtomicU64,
+    /// The analysis ended before its streams did: it failed, or its reader went away.
+    pub(super) gave_up: AtomicBool,
+    /// Pictures that the decoder says are corrupt, once a whole one had come.
+    pub(super) corrupt: AtomicU64,
+    /// Running time of the first of them, ns.
+    pub(super) corrupt_at: AtomicI64,
+    /// Where the last picture or sound ended by its own time stamp, ns: what a declared length speaks of.
+    pub(super) reached: AtomicI64,
+    /// Buffers without a time stamp, or that could not be mapped.
+    pub(super) unusable: AtomicU64,
+    /// As in [`Progress`].
+    pub(super) averaged_channels: AtomicU32,
+    /// The run is being stopped: what is still under way is not waited for.
+    pub(super) stopping: AtomicBool,
+}
+
+/// What is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drawing {
+    /// The heat map too.
+    pub(crate) heatmap: bool,
+}
+
+/// What a graph is built for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GraphOptions<'a> {
+    /// Queues, drop policy, live or not.
+    pub(crate) plan: &'a Plan,
+    /// What is drawn on the picture that goes on; `None`: none goes on.
+    pub(crate) drawn: Option<Drawing>,
+    /// The offset is taken out of what goes on.
+    pub(crate) corrected: bool,
+}
+
+/// What goes on.
+#[derive(Debug)]
+pub(crate) struct Out {
+    /// Draws.
+    pub(crate) overlay: SeehearOverlay,
+    /// A tee of the picture.
+    pub(crate) picture: gst::Element,
+    /// A tee of the sound.
+    pub(crate) sound: gst::Element,
+    /// How far the picture's time stamps may run ahead of the sound's.
+    pub(crate) ahead: TimeDelta,
+}
+
+/// The graph.
+pub(crate) struct Graph {
+    pub(crate) shared: Arc<Shared>,
+    /// Where raw picture and sound go in.
+    pub(crate) inputs: Targets,
+    /// Where the end of the stream is put in when a run is stopped.
+    pub(crate) gates: [gst::Pad; 2],
+    pub(crate) out: Option<Out>,
+}
+
+impl Graph {
+    /// Builds it into `bin`. `latency`: how long the analysis waits for what its answer needs.
+    ///
+    /// # Errors
+    /// When an element is missing.
+    pub(crate) fn build(bin: &gst::Bin, latency: TimeDelta, o: &GraphOptions<'_>) -> Result<Self, RunError> {
+        let wait = latency + TimeDelta::from_ms(o.plan.overlay_margin_ms);
+        let shared = Arc::new(Shared {
+            inbox: Inbox::new(&o.plan.queues),
+            board: o.drawn.map(|d| Arc::new(Board::new(d.heatmap))),
+            curve: o.corrected.then(|| Arc::new(SyncCurve::new(&o.plan.sync, wait))),
+            stepped_over: Arc::new(AtomicU64::new(0)),
+            at: AtomicI64::new(i64::MIN),
+            slots: AtomicU64::new(0),
+            gave_up: AtomicBool::new(false),
+            corrupt: AtomicU64::new(0),
+            corrupt_at: AtomicI64::new(0),
+            reached: AtomicI64::new(0),
+            unusable: AtomicU64::new(0),
+            averaged_channels: AtomicU32::new(0),
+            stopping: AtomicBool::new(false),
+        });
+
+        let video_in = queue(gst::ClockTime::ZERO, 4)?;
+        let convert = make("videoconvert")?;
+        let filter = make("capsfilter")?;
+        filter.set_property("caps", crate::picture::analysis_caps());
+        let flip = make("videoflip")?;
+        // As the camera was held: phones write it as a tag.
+        flip.set_property_from_str("video-direction", "auto");
+        let video_tee = make("tee")?;
+        let audio_in = queue(gst::ClockTime::from_seconds(5), 0)?;
+        let audio_convert = make("audioconvert")?;
+        intake::average_unpositioned(&audio_in, &audio_convert, &shared)?;
+        intake::answer_no_allocation(&audio_in)?;
+        let audio_tee = make("tee")?;
+        if o.plan.pace_by_clock {
+            chain(bin, &[&video_in, &make("clocksync")?, &convert, &filter, &flip, &video_tee])?;
+            chain(bin, &[&audio_in, &make("clocksync")?, &audio_convert, &audio_tee])?;
+        } else {
+            chain(bin, &[&video_in, &convert, &filter, &flip, &video_tee])?;
+            chain(bin, &[&audio_in, &audio_convert, &audio_tee])?;
+        }
+
+        let video_sink = intake::video_sink(&shared);
+        chain(bin, &[video_sink.upcast_ref()])?;
+        link(&video_tee, video_sink.upcast_ref())?;
+        let audio_sink = intake::audio_sink(&shared);
+        let mono = make("audioconvert")?;
+        chain(bin, &[&mono, &make("audioresample")?, audio_sink.upcast_ref()])?;
+        link(&audio_tee, &mono)?;
+
+        let mut out = None;
+        if let Some(board) = &shared.board {
+            let overlay = SeehearOverlay::with_board(Arc::clone(board), o.plan.live.then_some(wait));
+            // Room for the pictures that wait for their result, and some for the encoder's hiccups.
+            let before = queue(clock_time(wait + TimeDelta::from_ms(160)), 0)?;
+            let picture = make("tee")?;
+            chain(bin, &[&before, overlay.upcast_ref(), &picture])?;
+            link(&video_tee, &before)?;
+            let (mut sound, mut ahead) = (audio_tee.clone(), TimeDelta::ZERO);
+            if let Some(curve) = &shared.curve {
+                ahead = TimeDelta::from_ms(o.plan.sync.max_delay_ms);
+                delay_picture(&source_pad(overlay.upcast_ref())?, curve, &shared.stepped_over);
+                sound = delayed_sound(bin, &audio_tee, curve, ahead)?;
+            }
+            out = Some(Out { overlay, picture, sound, ahead });
+        }
+        let inputs = Targets { video: sink_pad(&video_in)?, audio: sink_pad(&audio_in)? };
+        let gates = [sink_pad(&video_tee)?, sink_pad(&audio_tee)?];
+        for gate in &gates {
+            shut_when(gate, &shared);
+        }
+        Ok(Self { shared, inputs, gates, out })
+    }
+}
+
+fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {
+    from.link(to).map_err(|e| setup(&e.to_string()))
+}
+
+pub(super) fn sink_pad(element: &gst::Element) -> Result<gst::Pad, RunError> {
+    element.static_pad("sink").ok_or_else(|| setup("an element without a sink pad"))
+}
+
+fn source_pad(element: &gst::Element) -> Result<gst::Pad, RunError> {
+    element.static_pad("src").ok_or_else(|| setup("an element without a source pad"))
+}
+
+/// A tee of the sound that leaves, delayed as the curve says.
+fn delayed_sound(
+    bin: &gst::Bin,
+    from: &gst::Element,
+    curve: &Arc<SyncCurve>,
+    max_delay: TimeDelta,
+) -> Result<gst::Element, RunError> {
+    let (convert, filter, tee) = (make("audioconvert")?, make("capsfilter")?, make("tee")?);
+    filter.set_property("caps", sound_caps());
+    chain(bin, &[&convert, &filter, &tee])?;
+    delay_sound(&sink_pad(&tee)?, curve, max_delay);
+    link(from, &convert)?;
+    Ok(tee)
+}
+
+/// Once `stopping` is set, the first buffer at `pad` is replaced by the end of the stream, and all after it go.
+fn shut_when(pad: &gst::Pad, shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    let sent = AtomicBool::new(false);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, info| {
+        if !shared.stopping.load(Ordering::Acquire) {
+            return gst::PadProbeReturn::Ok;
+        }
+        if !sent.swap(true, Ordering::AcqRel) && !pad.send_event(gst::event::Eos::new()) {
+            gst::debug!(gst::CAT_DEFAULT, "{} had ended already", pad.name());
+        }
+        // Taken out here: with Drop the bindings and GStreamer would both let go of the buffer.
+        info.data = None;
+        gst::PadProbeReturn::Handled
+    });
+}
