@@ -150,7 +150,7 @@ impl Control {
     }
 
     /// Apply the correction that is known by now at once, instead of slewing to it. It reaches the output with the next
-    /// slot that is analysed and [`SyncCurve::lag`]. Nothing happens where the run does not correct.
+    /// slot that is analysed and [`SyncCurve::lag`](crate::sync::SyncCurve::lag). Nothing happens where the run does not correct.
     pub fn step_sync(&self) {
         self.step_sync.store(true, Ordering::Release);
     }

@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(super) reached: AtomicI64,
     /// Buffers without a time stamp, or that could not be mapped.
     pub(super) unusable: AtomicU64,
-    /// As in [`Progress`].
+    /// As in [`Progress`](super::Progress).
     pub(super) averaged_channels: AtomicU32,
     /// The run is being stopped: what is still under way is not waited for.
     pub(super) stopping: AtomicBool,
