@@ -19,6 +19,8 @@
 //! | [`voice`], [`asd`] | [`asd::SpeakingDecider`] | objects → who speaks; none, on-screen, off-screen, ambiguous |
 //! | [`session`] | [`session::Session`] | the one loop that calls them all |
 //! | [`events`], [`overlay`] | – | reports as JSON lines; as a picture |
+//! | [`flash_beep`] | [`flash_beep::FlashBeepMeter`] | a recording of flashes and beeps → the A/V offset of a device |
+//! | [`calibration`] | – | what was measured of a device or a room |
 //!
 //! A stage is a type with `push`, `pull`, `latency` and `reset` (and `flush` where it holds back input): push as it
 //! comes, pull until `None`. Everything is causal and, after the first slots, free of allocation.
@@ -69,6 +71,7 @@ pub mod calibration;
 pub mod correct;
 pub mod embed;
 pub mod events;
+pub mod flash_beep;
 pub mod flow;
 pub mod frame;
 pub mod geometry;

@@ -1,11 +1,13 @@
 //! `seehear calibrate`.
 
+mod av_offset;
 mod diagram;
 mod speaking;
 
 use crate::{EngineArgs, find::find, say};
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use gstseehear::input::Input;
 use gstseehear::run::Job;
 use seehear::calibration::Calibration;
 use seehear::net::Engine;
@@ -14,11 +16,13 @@ use std::path::Path;
 /// What is to be measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
+    AvOffset(Box<av_offset::Args>),
     Speaking(speaking::Args),
 }
 
 pub(crate) fn main(what: &What, engine_args: &EngineArgs) -> anyhow::Result<()> {
     match what {
+        What::AvOffset(args) => av_offset::main(args, engine_args),
         What::Speaking(args) => speaking::main(args, engine_args),
     }
 }
@@ -69,9 +73,10 @@ fn begun(output: Option<&Path>) -> anyhow::Result<Calibration> {
     Ok(calibration)
 }
 
-/// The command as it was given, for the file to say what measured it.
+/// The command as it was given, for the file to say what measured it; without the password that a URI may hold.
 fn command_line() -> String {
-    let words: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let plain = |a: &str| if a.contains("://") { Input::parse(a).name() } else { a.to_owned() };
+    let words: Vec<String> = std::env::args_os().skip(1).map(|a| plain(&a.to_string_lossy())).collect();
     format!("seehear {}", words.join(" "))
 }
 

@@ -33,6 +33,8 @@ Examples:
   seehear run /dev/video0 --display              camera and microphone, in a window
   seehear run rtsp://camera/1 -e - | jq .voice   an IP camera
   seehear sync talk.mp4 --fix out.mp4            lip sync measured, and a corrected copy
+  seehear calibrate av-offset /dev/video0 -o calibration/desk.toml
+                                                 how late is this camera's sound?
   seehear calibrate speaking room/ -o calibration/room.toml
                                                  what a probability is worth, in this room
   seehear check                                  is everything installed?

@@ -91,6 +91,41 @@ pub(crate) struct Args {
     duration: Option<f64>,
 }
 
+impl Args {
+    /// For what another verb measures from speech: nothing is written or told.
+    pub(crate) fn of_speech(input: &str, range: u16, audio_track: u16, quiet: bool) -> Self {
+        Self {
+            input: input.to_owned(),
+            fix: None,
+            report: None,
+            json: false,
+            quiet,
+            range,
+            fast: false,
+            calibration: None,
+            audio_track,
+            salvage: false,
+            duration: None,
+        }
+    }
+}
+
+/// What was measured of one input.
+pub(crate) struct Measured {
+    pub(crate) estimate: Estimate,
+    engine: Engine,
+    job: Job,
+    listener: Listener,
+    length: TimeDelta,
+}
+
+impl Measured {
+    /// Why there is no offset.
+    pub(crate) fn why(&self, args: &Args) -> String {
+        why(args, &self.listener, &self.estimate)
+    }
+}
+
 /// The 8-bit variant is as right as the other (docs/sync.md), and an hour takes minutes less.
 const ENGINE: &str = "av-small-int8";
 /// Where talkers are looked for, ms, one standard deviation: with 120, the engine's own, half of the scenes whose sound is
@@ -107,7 +142,6 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     } else if args.fix.is_some() {
         anyhow::bail!("--fix needs a file to copy; {} is none", input.name());
     }
-    let (engine, backend) = engine::load(engine_args, ENGINE, false)?;
     let (control, stop) = (Arc::new(Control::default()), Arc::new(AtomicBool::new(false)));
     let asked = (Arc::clone(&control), Arc::clone(&stop));
     ctrlc::set_handler(move || {
@@ -115,35 +149,13 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         asked.1.store(true, Ordering::Release);
     })
     .context("Ctrl-C can't be caught")?;
-
-    let reach = TimeDelta::from_ms(i64::from(args.range));
-    let mut job = job(args, input, reach)?;
-    if let Some(name) = &args.calibration {
-        calibrate::apply(name, &engine, &mut job, args.quiet || args.json)?;
-    }
-    let mut listener = Listener { until: args.duration, control: Arc::clone(&control), ..Listener::default() };
-    let bar = Bar::new(!args.quiet && !args.json);
-    let mut length = TimeDelta::ZERO;
-    let mut look = |p: Progress| {
-        length = p.length.unwrap_or(p.at - Timestamp::ZERO);
-        bar.update(p);
-    };
-    let summary = gstseehear::run::run(&job, &engine, &backend, &mut listener, &mut look, &control)?;
-    bar.finish();
-    if summary.interrupted && args.duration.is_none() {
-        anyhow::bail!("stopped at {:.1} s: nothing was written", summary.media_s);
-    }
-    let grid = SLOT * i64::try_from(reach.slots_ceil()).unwrap_or(i64::MAX); // whole slots are looked for
-    let config = EstimateConfig::default();
-    let mut estimate = sync::estimate(&listener.stretches, f64::from(engine.manifest.score.zero_ms), grid, &config);
-    // The best of what was looked for is no answer where it lies at the end of it.
-    listener.beyond = estimate.offset.take_if(|o| o.at_edge).is_some();
-    let told = told(args, &engine, &listener, &estimate, length);
-    job.sample = None;
+    let measured = measure(args, input, engine_args, &control)?;
+    let told = told(args, &measured);
+    let Measured { estimate, job, listener, .. } = &measured;
 
     if let Some(path) = &args.report {
         let file = PendingFile::create(path)?;
-        std::fs::write(file.path(), report::html(&told, &thumbnails(&job.input, &listener, &estimate)))
+        std::fs::write(file.path(), report::html(&told, &thumbnails(&job.input, listener, estimate)))
             .with_context(|| path.display().to_string())?;
         file.commit()?;
     }
@@ -158,9 +170,43 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         }
     }
     match (&args.fix, &job.input) {
-        (Some(output), Input::File(path)) => write_fixed(args, path, output, &estimate, &stop),
+        (Some(output), Input::File(path)) => write_fixed(args, path, output, &measured, &stop),
         _ => Ok(()),
     }
+}
+
+/// Measures the offset of an input by who is seen and heard speaking.
+pub(crate) fn measure(
+    args: &Args,
+    input: Input,
+    engine_args: &EngineArgs,
+    control: &Arc<Control>,
+) -> anyhow::Result<Measured> {
+    let (engine, backend) = engine::load(engine_args, ENGINE, false)?;
+    let reach = TimeDelta::from_ms(i64::from(args.range));
+    let mut job = job(args, input, reach)?;
+    if let Some(name) = &args.calibration {
+        calibrate::apply(name, &engine, &mut job, args.quiet || args.json)?;
+    }
+    let mut listener = Listener { until: args.duration, control: Arc::clone(control), ..Listener::default() };
+    let bar = Bar::new(!args.quiet && !args.json);
+    let mut length = TimeDelta::ZERO;
+    let mut look = |p: Progress| {
+        length = p.length.unwrap_or(p.at - Timestamp::ZERO);
+        bar.update(p);
+    };
+    let summary = gstseehear::run::run(&job, &engine, &backend, &mut listener, &mut look, control)?;
+    bar.finish();
+    if summary.interrupted && args.duration.is_none() {
+        anyhow::bail!("stopped at {:.1} s: nothing was written", summary.media_s);
+    }
+    let grid = SLOT * i64::try_from(reach.slots_ceil()).unwrap_or(i64::MAX); // whole slots are looked for
+    let config = EstimateConfig::default();
+    let mut estimate = sync::estimate(&listener.stretches, f64::from(engine.manifest.score.zero_ms), grid, &config);
+    // The best of what was looked for is no answer where it lies at the end of it.
+    listener.beyond = estimate.offset.take_if(|o| o.at_edge).is_some();
+    job.sample = None;
+    Ok(Measured { estimate, engine, job, listener, length })
 }
 
 fn same_file(input: &Path, output: &Path) -> anyhow::Result<()> {
@@ -221,7 +267,8 @@ impl Observer for Listener {
 }
 
 /// The report of what was measured.
-fn told(args: &Args, engine: &Engine, listener: &Listener, e: &Estimate, length: TimeDelta) -> SyncReport {
+fn told(args: &Args, measured: &Measured) -> SyncReport {
+    let e = &measured.estimate;
     let drift = |ms: f64| (ms != 0.0).then(|| rounded(ms, 2));
     let segments = e.segments.iter().map(|s| report::Segment {
         start_ms: (s.start - Timestamp::ZERO).as_ms_f64(),
@@ -246,15 +293,15 @@ fn told(args: &Args, engine: &Engine, listener: &Listener, e: &Estimate, length:
     SyncReport {
         schema: report::SCHEMA,
         source: args.input.clone(),
-        engine: engine.manifest.name.clone(),
-        duration_ms: length.as_ms_f64(),
+        engine: measured.engine.manifest.name.clone(),
+        duration_ms: measured.length.as_ms_f64(),
         judged_s: rounded(e.judged_s, 1),
         offset_ms: e.offset.map(|o| rounded(o.offset.as_ms_f64(), 1)),
         confidence: e.offset.map_or(0.0, |o| rounded(o.confidence, 3)),
         error_ms: e.offset.map(|o| rounded(o.error.as_ms_f64(), 1)),
         drift_ms_per_min: e.offset.and(single),
         verdicts: None,
-        why: e.offset.is_none().then(|| why(args, listener, e)),
+        why: e.offset.is_none().then(|| measured.why(args)),
         segments: segments.collect(),
         points: points.collect(),
     }
@@ -312,9 +359,10 @@ fn rounded(x: f64, digits: i32) -> f64 {
     (x * k).round() / k
 }
 
-/// What mends the estimate: one shift, or a curve where the offset changes.
-fn correction(e: &Estimate) -> Option<Correction> {
-    let told: Vec<_> = e.segments.iter().filter_map(|s| s.offset.map(|o| (s, o.offset))).collect();
+/// What mends the file: one shift, or a curve where the offset changes. The estimate is what is left beyond `device`, which a
+/// calibration took out before it was measured.
+fn correction(e: &Estimate, device: TimeDelta) -> Option<Correction> {
+    let told: Vec<_> = e.segments.iter().filter_map(|s| s.offset.map(|o| (s, o.offset + device))).collect();
     let whole = e.offset?;
     if let [(only, offset)] = told.as_slice()
         && only.drift_ms_per_min == 0.0
@@ -322,7 +370,7 @@ fn correction(e: &Estimate) -> Option<Correction> {
         return Some(Correction::Shift(*offset));
     }
     if told.is_empty() {
-        return Some(Correction::Shift(whole.offset));
+        return Some(Correction::Shift(whole.offset + device));
     }
     // A segment that can't be told is mended as the one before it (the first told, at the beginning).
     let mut knots = Vec::new();
@@ -336,8 +384,8 @@ fn correction(e: &Estimate) -> Option<Correction> {
     Some(Correction::Follow(knots))
 }
 
-fn write_fixed(args: &Args, input: &Path, output: &Path, estimate: &Estimate, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Some(correction) = correction(estimate) else {
+fn write_fixed(args: &Args, input: &Path, output: &Path, measured: &Measured, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Some(correction) = correction(&measured.estimate, measured.job.device_offset) else {
         anyhow::bail!("{}: not written: the offset can't be told", output.display());
     };
     let bar = Bar::new(!args.quiet && !args.json);

@@ -6,10 +6,11 @@
 //! | [`input`] | what the user named (file, URI, device, test) and which pipeline serves it |
 //! | [`source`] | the plan's source, decoded and brought to one video and one audio pad |
 //! | [`inbox`] | the bounded queue between GStreamer's threads and the analysis |
-//! | [`run`] | the pipeline and the analysis thread: [`run::run`] |
+//! | [`run`] | the pipeline and the analysis thread: [`run::run`]; without an engine: [`run::listen`] |
 //! | [`board`] | results by time, from the analysis to the overlay |
 //! | [`overlay`] | the element `seehearoverlay` |
 //! | [`output`] | file (written beside, renamed) and display |
+//! | [`pattern`] | the flash-and-beep pattern, to a file or on the screen |
 //! | [`sync`] | live lip-sync correction: picture and sound delayed on their way out |
 //! | [`element`] | the element `seehear`: the run's graph for anybody's pipeline |
 //! | [`error`] | what can go wrong, with the remedy |
@@ -23,6 +24,7 @@ pub mod inbox;
 pub mod input;
 pub mod output;
 pub mod overlay;
+pub mod pattern;
 pub mod picture;
 pub mod plan;
 mod roi;

@@ -44,6 +44,9 @@ mod course;
 mod errors;
 pub(crate) mod graph;
 mod intake;
+mod listen;
+
+pub use listen::{Heard, listen};
 
 /// So long a demuxer may take to find the streams of a file; it takes some milliseconds.
 const TO_FIND: Duration = Duration::from_secs(10);
@@ -147,7 +150,7 @@ impl Control {
     }
 
     /// Apply the correction that is known by now at once, instead of slewing to it. It reaches the output with the next
-    /// slot that is analysed and [`SyncCurve::lag`]. Nothing happens where the run does not correct.
+    /// slot that is analysed and [`SyncCurve::lag`](crate::sync::SyncCurve::lag). Nothing happens where the run does not correct.
     pub fn step_sync(&self) {
         self.step_sync.store(true, Ordering::Release);
     }
@@ -207,11 +210,9 @@ pub fn run(
     if job.sync == SyncMode::Correct && !(job.plan.live && (job.output.is_some() || job.display)) {
         return Err(setup("the offset is corrected in what a live pipeline writes or shows, and nowhere else"));
     }
-    let mut values = job.plan.defaults.clone();
-    values.extend(job.input.values()?);
-    values.extend(job.values.clone());
+    let values = values(job)?;
     let file = job.output.as_deref().map(|path| prepare_output(job, path)).transpose()?;
-    let built = Built::new(job, engine, &values, file.as_ref())?;
+    let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref())?;
     let summary = built.play(job, engine, backend, observer, progress, control);
     let keep = summary.is_ok() || (job.plan.live && matches!(summary, Err(RunError::Broken { .. })));
     if let Some(file) = file
@@ -220,6 +221,14 @@ pub fn run(
         file.commit()?;
     }
     summary
+}
+
+/// Values for the plan's `{…}` places.
+fn values(job: &Job) -> Result<BTreeMap<String, String>, RunError> {
+    let mut values = job.plan.defaults.clone();
+    values.extend(job.input.values()?);
+    values.extend(job.values.clone());
+    Ok(values)
 }
 
 fn prepare_output(job: &Job, path: &std::path::Path) -> Result<PendingFile, RunError> {
@@ -247,14 +256,14 @@ struct Built {
 impl Built {
     fn new(
         job: &Job,
-        engine: &Engine,
+        latency: TimeDelta,
         values: &BTreeMap<String, String>,
         file: Option<&PendingFile>,
     ) -> Result<Self, RunError> {
         let pipeline = gst::Pipeline::new();
         let graph = Graph::build(
             pipeline.upcast_ref(),
-            engine,
+            latency,
             &GraphOptions {
                 plan: &job.plan,
                 drawn: (file.is_some() || job.display).then_some(Drawing {
@@ -302,11 +311,25 @@ impl Built {
         progress: &mut dyn FnMut(Progress),
         control: &Control,
     ) -> Result<Summary, RunError> {
-        let analysis = Analysis::new(job, (engine, backend), &self.shared, observer, control)?;
+        let of = Analysed { job, engine, backend, shared: &self.shared };
+        let started = Instant::now();
+        let (watched, outcome) = self.attend(job, progress, control, || analyse(&of, observer, control))?;
+        let undrawn = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
+        Ok(summary(&of, outcome, undrawn, started.elapsed(), watched.interrupted))
+    }
+
+    /// Plays the pipeline, with `work` on a thread of its own that takes from the inbox until both streams have ended.
+    fn attend<T: Send>(
+        &self,
+        job: &Job,
+        progress: &mut dyn FnMut(Progress),
+        control: &Control,
+        work: impl FnOnce() -> Result<T, RunError> + Send,
+    ) -> Result<(Watched, T), RunError> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("analysis".into())
-                .spawn_scoped(scope, move || analysis.run())
+                .spawn_scoped(scope, work)
                 .map_err(|e| setup(&format!("no thread for the analysis: {e}")))?;
             let started = Instant::now();
             let watched = self.watch(job, progress, control, started, || thread.is_finished());
@@ -323,16 +346,14 @@ impl Built {
             let outcome = outcome?;
             stopped.map_err(|e| setup(&format!("the pipeline did not stop: {e}")))?;
             if job.strict() && !watched.interrupted {
-                self.whole(job, &watched, &outcome)?;
+                self.whole(job, &watched)?;
             }
-            let of = Analysed { job, engine, backend, shared: &self.shared };
-            let undrawn = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
-            Ok(summary(&of, outcome, undrawn, started.elapsed(), watched.interrupted))
+            Ok((watched, outcome))
         })
     }
 
     /// Whether the file was whole, now that it has been read to its end.
-    fn whole(&self, job: &Job, watched: &Watched, outcome: &Outcome) -> Result<(), RunError> {
+    fn whole(&self, job: &Job, watched: &Watched) -> Result<(), RunError> {
         const REMEDY: &str = "copy or record the file again, or take what can be read with --salvage";
         let broken = |at, why| Err(RunError::Broken { input: job.input.name(), at, why });
         let corrupt = self.shared.corrupt.load(Ordering::Relaxed);
@@ -341,7 +362,7 @@ impl Built {
             return broken(at, format!("the picture is corrupt from here on ({corrupt} frames); {REMEDY}"));
         }
         // A stream may begin late: the slots count from its beginning, its time stamps from the file's.
-        let told = SLOT * i64::try_from(outcome.slots).unwrap_or(0);
+        let told = SLOT * i64::try_from(self.shared.slots.load(Ordering::Relaxed)).unwrap_or(0);
         let reached = told.max(TimeDelta::from_ns(self.shared.reached.load(Ordering::Relaxed)));
         if let Some(length) = watched.length {
             let short = length - reached;

@@ -85,16 +85,23 @@ pub fn build(
         ("source.audio", &plan.source.audio, &targets.audio, &found.audio),
     ] {
         let Some(text) = text else { continue };
-        let bin = parse_with_pads(text, values, name)?;
+        let bin = parse(text, values, name)?;
+        let pad = open_end(&bin).map_err(|why| setup(format!("{name}: {why}")))?;
         add(pipeline, bin.upcast_ref())?;
-        let pad = bin
-            .static_pad("src")
-            .ok_or_else(|| setup(format!("{name}: the description has no open end to take from")))?;
         pad.link(target).map_err(|e| setup(format!("{name}: does not end in what seehear takes: {e}")))?;
         flag.store(true, Ordering::Release);
     }
     found.complete.store(true, Ordering::Release);
     Ok(found)
+}
+
+/// The end of a description, as the bin's own pad. Not [`parse_with_pads`]: that takes the sink pad behind a decodebin, which
+/// is linked only once the decoder knows its stream, for an open end too, and then nothing can be linked to it.
+fn open_end(bin: &gst::Bin) -> Result<gst::Pad, String> {
+    let end = bin.find_unlinked_pad(gst::PadDirection::Src).ok_or("the description has no open end to take from")?;
+    let ghost = gst::GhostPad::with_target(&end).map_err(|e| e.to_string())?;
+    bin.add_pad(&ghost).map_err(|e| e.to_string())?;
+    Ok(ghost.upcast())
 }
 
 fn setup(why: String) -> RunError {

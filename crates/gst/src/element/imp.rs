@@ -120,7 +120,8 @@ impl Seehear {
         }
         let drawn = Drawing { marks: settings.overlay, heatmap: settings.heatmap, roi: settings.roi_meta };
         let options = GraphOptions { plan: &plan, drawn: Some(drawn), corrected: sync == SyncMode::Correct };
-        let graph = Graph::build(self.obj().upcast_ref(), &loaded.engine, &options)?;
+        let latency = seehear::session::declared_latency(&loaded.engine);
+        let graph = Graph::build(self.obj().upcast_ref(), latency, &options)?;
         let out = graph.out.as_ref().ok_or_else(|| setup("a graph without a way out".into()))?;
         let queue = crate::output::queue(SOUND_AHEAD, 0)?;
         let pass = |e: &dyn std::fmt::Display| setup(e.to_string());

@@ -20,7 +20,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-const BOTH: Want = Want { video: true, audio: true };
+pub(super) const BOTH: Want = Want { video: true, audio: true };
 /// Frames whose arrival is remembered until their report: more than any latency holds.
 const ARRIVALS: usize = 512;
 

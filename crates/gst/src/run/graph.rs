@@ -14,7 +14,6 @@ use crate::source::Targets;
 use crate::sync::{SyncCurve, delay_picture, delay_sound, sound_caps};
 use crate::time::clock_time;
 use gst::prelude::*;
-use seehear::net::Engine;
 use seehear::time::TimeDelta;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -40,7 +39,7 @@ pub(crate) struct Shared {
     pub(super) reached: AtomicI64,
     /// Buffers without a time stamp, or that could not be mapped.
     pub(super) unusable: AtomicU64,
-    /// As in [`Progress`].
+    /// As in [`Progress`](super::Progress).
     pub(super) averaged_channels: AtomicU32,
     /// Nothing is analysed: one of the streams is not there.
     pub(super) passing: AtomicBool,
@@ -129,12 +128,12 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    /// Builds it into `bin`.
+    /// Builds it into `bin`. `latency`: how long the analysis waits for what its answer needs.
     ///
     /// # Errors
     /// When an element is missing.
-    pub(crate) fn build(bin: &gst::Bin, engine: &Engine, o: &GraphOptions<'_>) -> Result<Self, RunError> {
-        let wait = seehear::session::declared_latency(engine) + TimeDelta::from_ms(o.plan.overlay_margin_ms);
+    pub(crate) fn build(bin: &gst::Bin, latency: TimeDelta, o: &GraphOptions<'_>) -> Result<Self, RunError> {
+        let wait = latency + TimeDelta::from_ms(o.plan.overlay_margin_ms);
         let shared = Arc::new(Shared {
             inbox: Inbox::new(&o.plan.queues),
             board: o.drawn.map(|d| Arc::new(Board::new(d.heatmap))),
