@@ -23,7 +23,7 @@ ORT := .deps/onnxruntime/libonnxruntime.so
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean
+.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -77,6 +77,10 @@ lint: setup
 CASES_SEED ?= 1
 test-rust: setup
 	PROPTEST_RNG_SEED=$(CASES_SEED) cargo test --workspace
+
+plugin: setup ## the GStreamer plugin, target/release/libgstseehear.so; docs/gstreamer.md
+	@cargo build -q --release -p gstseehear
+	@echo "export GST_PLUGIN_PATH=$(CURDIR)/target/release"
 
 check: setup
 	cargo run -q -p seehear-cli -- check pipelines/*.toml
