@@ -109,6 +109,8 @@ impl Seehear {
         let setup = |why: String| RunError::Setup { why };
         let loaded = loaded.ok_or_else(|| setup("no engine is loaded".into()))?;
         let mut plan = Plan::built_in(if settings.live { "realtime" } else { "file" })?;
+        // A live source comes by the clock as it is.
+        plan.pace_by_clock = false;
         plan.stages.speaking.on_probability = settings.threshold;
         plan.stages.speaking.off_probability = plan.stages.speaking.off_probability.min(settings.threshold);
         plan.stages.peaks.mask = settings.mask().map_err(setup)?;

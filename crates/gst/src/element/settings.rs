@@ -127,36 +127,35 @@ impl Settings {
 pub(super) fn properties() -> &'static [glib::ParamSpec] {
     static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         let d = Settings::default();
-        let ready = |b: glib::ParamSpec| b;
         vec![
-            ready(glib::ParamSpecString::builder("engine").nick("Engine")
+            glib::ParamSpecString::builder("engine").nick("Engine")
                 .blurb("The networks: a manifest file, or the name of one in engines/ above the present folder or the plugin")
-                .default_value(Some(&*d.engine)).mutable_ready().build()),
-            ready(glib::ParamSpecString::builder("onnxruntime").nick("ONNX Runtime")
+                .default_value(Some(&*d.engine)).mutable_ready().build(),
+            glib::ParamSpecString::builder("onnxruntime").nick("ONNX Runtime")
                 .blurb("ONNX Runtime's shared library; by default .deps/onnxruntime above the present folder or the plugin")
-                .mutable_ready().build()),
-            ready(glib::ParamSpecUInt::builder("threads").nick("Threads").minimum(1).maximum(256).default_value(d.threads)
-                .blurb("Threads that one run of a network may use").mutable_ready().build()),
-            ready(glib::ParamSpecBoolean::builder("live").nick("Live").default_value(d.live)
+                .mutable_ready().build(),
+            glib::ParamSpecUInt::builder("threads").nick("Threads").minimum(1).maximum(256).default_value(d.threads)
+                .blurb("Threads that one run of a network may use").mutable_ready().build(),
+            glib::ParamSpecBoolean::builder("live").nick("Live").default_value(d.live)
                 .blurb("The source can't wait: what the analysis has no time for is dropped and counted, and a picture \
                         waits for its result no longer than the latency says. Otherwise the source is held back")
-                .mutable_ready().build()),
-            ready(glib::ParamSpecFloat::builder("threshold").nick("Threshold").minimum(0.0).maximum(1.0)
-                .default_value(d.threshold).blurb("Probability from which somebody is said to speak").mutable_ready().build()),
-            ready(glib::ParamSpecEnum::builder::<Sync>("sync").nick("Sync").default_value(d.sync)
-                .blurb("What is done about the offset between picture and sound").mutable_ready().build()),
-            ready(glib::ParamSpecString::builder("mask").nick("Mask")
+                .mutable_ready().build(),
+            glib::ParamSpecFloat::builder("threshold").nick("Threshold").minimum(0.0).maximum(1.0)
+                .default_value(d.threshold).blurb("Probability from which somebody is said to speak").mutable_ready().build(),
+            glib::ParamSpecEnum::builder::<Sync>("sync").nick("Sync").default_value(d.sync)
+                .blurb("What is done about the offset between picture and sound").mutable_ready().build(),
+            glib::ParamSpecString::builder("mask").nick("Mask")
                 .blurb("Places where nobody is looked for: x,y,width,height of the source's pixels, several by semicolons")
-                .mutable_ready().build()),
-            ready(glib::ParamSpecBoolean::builder("overlay").nick("Overlay").default_value(d.overlay)
-                .blurb("Draw who speaks on the picture").mutable_ready().build()),
-            ready(glib::ParamSpecBoolean::builder("heatmap").nick("Heat map").default_value(d.heatmap)
-                .blurb("Draw how strongly each place agrees with the sound").mutable_ready().build()),
-            ready(glib::ParamSpecBoolean::builder("roi-meta").nick("ROI metas").default_value(d.roi_meta)
-                .blurb("Attach a GstVideoRegionOfInterestMeta for every object to the picture").mutable_ready().build()),
-            ready(glib::ParamSpecBoolean::builder("messages").nick("Messages").default_value(d.messages)
+                .mutable_ready().build(),
+            glib::ParamSpecBoolean::builder("overlay").nick("Overlay").default_value(d.overlay)
+                .blurb("Draw who speaks on the picture").mutable_ready().build(),
+            glib::ParamSpecBoolean::builder("heatmap").nick("Heat map").default_value(d.heatmap)
+                .blurb("Draw how strongly each place agrees with the sound").mutable_ready().build(),
+            glib::ParamSpecBoolean::builder("roi-meta").nick("ROI metas").default_value(d.roi_meta)
+                .blurb("Attach a GstVideoRegionOfInterestMeta for every object to the picture").mutable_ready().build(),
+            glib::ParamSpecBoolean::builder("messages").nick("Messages").default_value(d.messages)
                 .blurb("Post a message seehear-frame for every slot of 40 ms (header and summary come in any case)")
-                .mutable_ready().build()),
+                .mutable_ready().build(),
             glib::ParamSpecDouble::builder("offset-ms").nick("Offset")
                 .blurb("The offset between picture and sound, ms; > 0: the sound is late").read_only().build(),
             glib::ParamSpecFloat::builder("offset-confidence").nick("Confidence of the offset")
