@@ -250,6 +250,8 @@ struct Built {
     overlay: Option<SeehearOverlay>,
     /// Where the end of the stream is put in when the run is stopped.
     gates: [gst::Pad; 2],
+    /// Held for their end.
+    _sinks: graph::Sinks,
     output: Option<PathBuf>,
 }
 
@@ -298,6 +300,7 @@ impl Built {
             shared: graph.shared,
             overlay: graph.out.map(|o| o.overlay),
             gates: graph.gates,
+            _sinks: graph.sinks,
             output,
         })
     }

@@ -52,7 +52,7 @@ fn until_eos(pipeline: &gst::Pipeline) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     let bus = pipeline.bus().unwrap();
     loop {
-        let message = bus.timed_pop(gst::ClockTime::from_seconds(60)).expect("the end within a minute of silence");
+        let message = bus.timed_pop(gst::ClockTime::from_seconds(300)).expect("the end within five minutes of silence");
         match message.view() {
             gst::MessageView::Eos(_) => return counts,
             gst::MessageView::Error(e) => panic!("{} ({:?})", e.error(), e.debug()),

@@ -145,12 +145,6 @@ impl Seehear {
             self.follow_flushes(&self.ghost(name)?);
             self.pass_alone(&self.ghost(name)?, other);
         }
-        // In PAUSED a sink holds its first buffer back, and the sinks behind this element wait for what comes of the analysis of
-        // later ones.
-        for sink in &graph.sinks {
-            sink.set_locked_state(true);
-            sink.set_state(gst::State::Playing).map_err(|e| pass(&e))?;
-        }
         let name = self.obj().name().to_string();
         let job = Arc::new(Job { sync, ..Job::new(Input::Uri(name), plan) });
         self.lock().playing =
@@ -314,7 +308,9 @@ impl Seehear {
                 gst::warning!(CAT, imp = self, "{e}");
             }
         }
-        self.lock().playing = None;
+        // Not under the lock: what is taken down may have something to say.
+        let playing = self.lock().playing.take();
+        drop(playing);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest::default();
     }
 
@@ -436,7 +432,7 @@ impl BinImpl for Seehear {
         if message.type_() == gst::MessageType::Eos
             && let Some(playing) = &mut self.lock().playing
             && !playing.ended
-            && playing.graph.sinks.iter().any(|s| message.src() == Some(s.upcast_ref()))
+            && playing.graph.sinks.has(message.src())
         {
             playing.held.push(message);
             return;

@@ -123,8 +123,40 @@ pub(crate) struct Graph {
     /// Where the end of the stream is put in when a run is stopped.
     pub(crate) gates: [gst::Pad; 2],
     /// Where the analysis takes from.
-    pub(crate) sinks: [gst::Element; 2],
+    pub(crate) sinks: Sinks,
     pub(crate) out: Option<Out>,
+}
+
+/// The two sinks that the analysis takes from. They play from the beginning, whatever the state around them: on its way to
+/// PLAYING a sink holds its first buffer back under a lock, and where that buffer waits for room in the inbox, which is made
+/// once the other sink plays, nothing ever moves.
+#[derive(Debug)]
+pub(crate) struct Sinks([gst::Element; 2]);
+
+impl Sinks {
+    fn playing(sinks: [gst::Element; 2]) -> Result<Self, RunError> {
+        let these = Self(sinks);
+        for sink in &these.0 {
+            sink.set_locked_state(true);
+            sink.set_state(gst::State::Playing).map_err(|e| setup(&format!("{}: {e}", sink.name())))?;
+        }
+        Ok(these)
+    }
+
+    /// Whether an object is one of them.
+    pub(crate) fn has(&self, object: Option<&gst::Object>) -> bool {
+        self.0.iter().any(|s| object == Some(s.upcast_ref()))
+    }
+}
+
+impl Drop for Sinks {
+    fn drop(&mut self) {
+        for sink in &self.0 {
+            if let Err(e) = sink.set_state(gst::State::Null) {
+                gst::warning!(gst::CAT_DEFAULT, "{}: {e}", sink.name());
+            }
+        }
+    }
 }
 
 impl Graph {
@@ -208,7 +240,7 @@ impl Graph {
         for gate in &gates {
             shut_when(gate, &shared);
         }
-        let sinks = [video_sink.upcast(), audio_sink.upcast()];
+        let sinks = Sinks::playing([video_sink.upcast(), audio_sink.upcast()])?;
         Ok(Self { shared, inputs, gates, sinks, out })
     }
 }
