@@ -25,6 +25,36 @@ def test_the_baseline_finds_motion_that_follows_the_sound() -> None:
     assert sync_baseline.offset_ms(energy[:60], level[:200]) is None
 
 
+def test_the_baseline_looks_at_the_talker_it_is_told_of() -> None:
+    turns = [{"start_ms": 0, "end_ms": 4000, "who": 0}, {"start_ms": 4000, "end_ms": 12000, "who": 1}]
+    grid = {"width": 1280, "height": 720, "cells": [[0, 0, 640, 720], [640, 0, 640, 720]], "turns": turns}
+    cells, heard = sync_baseline.talker({**grid, "people": ["a.mp4", "b.mp4"]}, 300) or pytest.fail("nobody")
+    assert {c % 16 for c in cells} == set(range(8, 16)) and len(cells) == 8 * 9
+    assert heard.tolist() == [k >= 100 for k in range(300)]
+    # A face of 160 by 160 at (800, 320): its lower half is two cells wide, one high.
+    face = {"box": [None, [800, 320, 160, 160]]}
+    cells, _ = sync_baseline.talker({**grid, "people": [face, face]}, 300) or pytest.fail("nobody")
+    assert cells == [5 * 16 + 10, 5 * 16 + 11]
+    assert sync_baseline.talker({**grid, "turns": [{"start_ms": 0, "end_ms": 9, "who": -1}]}, 300) is None
+    # Elsewhere something follows the sound better, but at another time; what is not heard does not count.
+    rng = np.random.default_rng(2)
+    level = np.convolve(rng.normal(size=1200), np.ones(20) / 20, "same").astype(np.float32)
+    at = np.arange(300) * 4
+    energy = rng.normal(0, 0.02, (300, 2)).astype(np.float32)
+    energy[:, 0] += level[np.clip(at + 10, 0, 1199)]
+    energy[:, 1] += np.where(heard, 1, -9) * level[np.clip(at - 20, 0, 1199)]
+    assert sync_baseline.offset_ms(energy, level) == pytest.approx(100, abs=3)
+    assert sync_baseline.offset_ms(energy[:, 1:], level, heard=heard) == pytest.approx(-200, abs=3)
+    assert sync_baseline.offset_ms(energy, level, heard=np.zeros(300, bool)) is None
+
+
+def test_confidence_is_compared_with_what_was_right() -> None:
+    some = [sync_bench.Result(str(k), 5.0 if k % 2 else 30.0, 0.4 + 0.1 * (k // 2)) for k in range(6)]
+    told = sync_bench.groups([*some, sync_bench.Result("none", None, 0.99)])
+    assert [p for p, _ in told] == [0.4, 0.5, 0.6]
+    assert [(s["share"], s["count"]) for _, s in told] == [(0.5, 2)] * 3
+
+
 def program(folder: Path, said: dict[str, float | None]) -> Path:
     """A `seehear` that says these offsets."""
     path = folder / "seehear"
@@ -69,11 +99,11 @@ def test_a_talkers_own_lead_is_taken_off_where_it_is_known() -> None:
     ]
     assert [r.error_ms for r in sync_bench.timed(results)] == [2.0, -3.0, None]
     truth = {"offset_ms": 100, "people": [{"lead_ms": 92.5}]}
-    assert sync_bench.judge(lambda _: sync_bench.Answer(110.0), Path("a.mp4"), truth) == sync_bench.Result(
+    assert sync_bench.judge(lambda *_: sync_bench.Answer(110.0), Path("a.mp4"), truth) == sync_bench.Result(
         "a", 10.0, 1.0, 12.5
     )
     two = {"offset_ms": 100, "people": ["x.mp4", "y.mp4"]}
-    assert sync_bench.judge(lambda _: sync_bench.Answer(110.0), Path("a.mp4"), two).lead_ms is None
+    assert sync_bench.judge(lambda *_: sync_bench.Answer(110.0), Path("a.mp4"), two).lead_ms is None
 
 
 def test_a_folder_without_truth_and_a_program_that_fails_are_told(
