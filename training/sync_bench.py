@@ -34,6 +34,8 @@ from seehear_training.media import MediaError
 MEAN_LEAD_MS = 80.0
 """Of the generator's talkers: what "in sync" means."""
 SHARES = ("within_20_ms", "within_40_ms", "of_told_within_20_ms", "of_told_within_40_ms")
+PATIENCE_S = 1800.0
+"""For an answer: longer than the product needs for an hour of film."""
 Way = Callable[[Path, dict[str, Any]], "Answer"]
 """What answers for a file; the truth is for the baseline that may look."""
 KINDS = (".mp4", ".mkv", ".mov", ".webm")
@@ -129,7 +131,12 @@ def timed(results: list[Result]) -> list[Result]:
 def product(program: Path, path: Path, more: list[str]) -> Answer:
     """What `seehear sync` says."""
     command = [str(program), "sync", str(path), "--json", *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=PATIENCE_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"{path}: no answer from {program} in {PATIENCE_S:g} s; try it on this file alone") from error
     if done.returncode:
         raise ValueError(done.stderr.strip() or f"{path}: {program} failed")
     said = json.loads(done.stdout)

@@ -120,3 +120,12 @@ def test_a_folder_without_truth_and_a_program_that_fails_are_told(
     with pytest.raises(SystemExit):
         sync_bench.main()
     assert "KeyError" in capsys.readouterr().err
+
+
+def test_a_program_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "seehear"
+    path.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sync_bench, "PATIENCE_S", 0.5)
+    with pytest.raises(ValueError, match=r"a\.mp4: no answer"):
+        sync_bench.product(path, Path("a.mp4"), [])
