@@ -48,6 +48,18 @@ def test_the_baseline_looks_at_the_talker_it_is_told_of() -> None:
     assert sync_baseline.offset_ms(energy, level, heard=np.zeros(300, bool)) is None
 
 
+def test_the_baseline_is_told_the_mean_lead_of_generated_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    level = np.convolve(rng.normal(size=1200), np.ones(20) / 20, "same").astype(np.float32)
+    seen = level[np.clip(np.arange(300) * 4 + 18, 0, 1199)][:, None]  # 100 ms late, lips 80 ms ahead
+    monkeypatch.setattr(sync_baseline, "motion", lambda _: seen)
+    monkeypatch.setattr(sync_baseline, "loudness", lambda _: level)
+    said = sync_bench.baseline(Path("a.mp4"), {"people": [{"lead_ms": 95.0}]}, place=False)
+    assert said.offset_ms == pytest.approx(100, abs=3)
+    said = sync_bench.baseline(Path("a.mp4"), {"people": ["a.mp4"]}, place=False)
+    assert said.offset_ms == pytest.approx(180, abs=3)
+
+
 def test_confidence_is_compared_with_what_was_right() -> None:
     some = [sync_bench.Result(str(k), 5.0 if k % 2 else 30.0, 0.4 + 0.1 * (k // 2)) for k in range(6)]
     told = sync_bench.groups([*some, sync_bench.Result("none", None, 0.99)])
@@ -91,7 +103,7 @@ def test_the_unmoved_scene_is_taken_off_and_can_t_tell_is_wrong(
     assert "| seehear | 2 of 3 | 33.3% (6%–79%, n 3)" in capsys.readouterr().out
 
 
-def test_a_talkers_own_lead_is_taken_off_where_it_is_known() -> None:
+def test_a_talkers_own_lead_is_taken_off_where_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     results = [
         sync_bench.Result("a", 12.0, 0.9, 10.0),
         sync_bench.Result("b", -3.0, 0.9),
@@ -102,6 +114,10 @@ def test_a_talkers_own_lead_is_taken_off_where_it_is_known() -> None:
     assert sync_bench.judge(lambda *_: sync_bench.Answer(110.0), Path("a.mp4"), truth) == sync_bench.Result(
         "a", 10.0, 1.0, 12.5
     )
+    sync_bench.report({"seehear": results, sync_bench.TRIVIAL: results}, [], True)
+    rows = json.loads(capsys.readouterr().out)["results"]
+    assert list(rows) == ["seehear", "seehear, leads taken off", "always zero"]
+    assert rows["seehear, leads taken off"]["median_of_told_ms"] == 2.5
     two = {"offset_ms": 100, "people": ["x.mp4", "y.mp4"]}
     assert sync_bench.judge(lambda *_: sync_bench.Answer(110.0), Path("a.mp4"), two).lead_ms is None
 
