@@ -48,7 +48,8 @@ def wilson(hits: float, count: int) -> tuple[float, float]:
     z, p = 1.96, hits / count
     middle = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return middle - half, middle + half
+    # Rounding may leave them by a hair.
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def share(oks: Iterable[bool]) -> dict[str, Any]:
