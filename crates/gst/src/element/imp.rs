@@ -11,6 +11,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use seehear::events::Event;
 use seehear::net::Engine;
+use seehear::time::TimeDelta;
 use seehear_nets::{OnnxRuntime, OnnxRuntimeOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ static CAT: LazyLock<gst::DebugCategory> =
 
 /// Sound that may wait at the way out: a muxer's or a sink's picture waits for the analysis, which waits for later sound.
 const SOUND_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(20);
-const PADS: [&str; 4] = ["video_sink", "audio_sink", "video_src", "audio_src"];
+pub(super) const PADS: [&str; 4] = ["video_sink", "audio_sink", "video_src", "audio_src"];
 
 /// What READY needs: the networks.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ struct Playing {
 #[derive(Default)]
 struct State {
     settings: Settings,
+    /// Somebody else analyses: there is nothing to load, to begin or to clear.
+    driven: bool,
     loaded: Option<Loaded>,
     playing: Option<Playing>,
 }
@@ -123,24 +126,8 @@ impl Seehear {
         let drawn = Drawing { marks: settings.overlay, heatmap: settings.heatmap, roi: settings.roi_meta };
         let options = GraphOptions { plan: &plan, drawn: Some(drawn), corrected: sync == SyncMode::Correct };
         let latency = seehear::session::declared_latency(&loaded.engine);
-        let graph = Graph::build(self.obj().upcast_ref(), latency, &options)?;
-        let out = graph.out.as_ref().ok_or_else(|| setup("a graph without a way out".into()))?;
-        let queue = crate::output::queue(SOUND_AHEAD, 0)?;
+        let graph = self.fill(latency, &options, true)?;
         let pass = |e: &dyn std::fmt::Display| setup(e.to_string());
-        self.obj().add(&queue).map_err(|e| pass(&e))?;
-        out.sound.link(&queue).map_err(|e| pass(&e))?;
-        let picture = crate::output::queue(gst::ClockTime::ZERO, 4)?;
-        self.obj().add(&picture).map_err(|e| pass(&e))?;
-        out.picture.link(&picture).map_err(|e| pass(&e))?;
-        let ends = [
-            Some(graph.inputs.video.clone()),
-            Some(graph.inputs.audio.clone()),
-            picture.static_pad("src"),
-            queue.static_pad("src"),
-        ];
-        for (name, target) in PADS.into_iter().zip(ends) {
-            self.ghost(name)?.set_target(target.as_ref()).map_err(|e| pass(&e))?;
-        }
         for (name, other) in [(PADS[0], PADS[1]), (PADS[1], PADS[0])] {
             self.follow_flushes(&self.ghost(name)?);
             self.pass_alone(&self.ghost(name)?, other);
@@ -159,7 +146,38 @@ impl Seehear {
         Ok(())
     }
 
-    fn ghost(&self, name: &str) -> Result<gst::GhostPad, RunError> {
+    /// Puts the graph between the pads. `queued`: whoever is behind the pads may block without holding up the analysis.
+    pub(super) fn fill(&self, latency: TimeDelta, options: &GraphOptions<'_>, queued: bool) -> Result<Graph, RunError> {
+        let fail = |e: glib::BoolError| RunError::Setup { why: e.to_string() };
+        let bin = self.obj();
+        let graph = Graph::build(bin.upcast_ref(), latency, options)?;
+        let mut ends = [Some(graph.inputs.video.clone()), Some(graph.inputs.audio.clone()), None, None];
+        if let Some(out) = &graph.out {
+            let sizes = [(&out.picture, gst::ClockTime::ZERO, 4), (&out.sound, SOUND_AHEAD, 0)];
+            for (end, (from, time, buffers)) in ends.iter_mut().skip(2).zip(sizes) {
+                let last = if queued {
+                    let queue = crate::output::queue(time, buffers)?;
+                    bin.add(&queue).map_err(fail)?;
+                    from.link(&queue).map_err(fail)?;
+                    queue
+                } else {
+                    from.clone()
+                };
+                *end = last.static_pad("src").or_else(|| last.request_pad_simple("src_%u"));
+            }
+        }
+        for (name, target) in PADS.into_iter().zip(&ends) {
+            self.ghost(name)?.set_target(target.as_ref()).map_err(fail)?;
+        }
+        Ok(graph)
+    }
+
+    /// The graph stays as it is, and somebody else analyses: [`super::Seehear::driven`].
+    pub(super) fn be_driven(&self) {
+        self.lock().driven = true;
+    }
+
+    pub(super) fn ghost(&self, name: &str) -> Result<gst::GhostPad, RunError> {
         self.obj().static_pad(name).and_downcast().ok_or_else(|| RunError::Setup { why: format!("no pad {name}") })
     }
 
@@ -406,6 +424,9 @@ impl ElementImpl for Seehear {
     }
 
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if self.lock().driven {
+            return self.parent_change_state(transition);
+        }
         let begun = match transition {
             gst::StateChange::NullToReady => self.load(),
             gst::StateChange::ReadyToPaused => self.begin().map_err(|e| e.to_string()),

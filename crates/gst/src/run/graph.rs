@@ -1,6 +1,6 @@
 //! What stands between a source and its outputs: the way to the analysis, and the way on, highlighted and in sync.
 //!
-//! The picture of it is in [`crate::run`]. A run puts it into its pipeline, the element `seehear` into itself.
+//! The picture of it is in [`crate::run`]. The element `seehear` puts it into itself, and a run the element into its pipeline.
 
 use super::{intake, setup};
 use crate::board::Board;
@@ -107,7 +107,7 @@ pub(crate) struct GraphOptions<'a> {
 pub(crate) struct Out {
     /// Draws.
     pub(crate) overlay: SeehearOverlay,
-    /// A tee of the picture.
+    /// Where the picture goes on: it has one source pad.
     pub(crate) picture: gst::Element,
     /// A tee of the sound.
     pub(crate) sound: gst::Element,
@@ -185,8 +185,8 @@ impl Graph {
             let overlay = SeehearOverlay::with_board(Arc::clone(board), o.plan.live.then_some(wait));
             // Room for the pictures that wait for their result, and some for the encoder's hiccups.
             let before = queue(clock_time(wait + TimeDelta::from_ms(160)), 0)?;
-            let picture = make("tee")?;
-            chain(bin, &[&before, overlay.upcast_ref(), &picture])?;
+            chain(bin, &[&before, overlay.upcast_ref()])?;
+            let picture = overlay.clone().upcast();
             // The objects are looked up by the pictures' own times, which live correction moves.
             if let Some(drawn) = o.drawn {
                 overlay.draw_marks(drawn.marks);
