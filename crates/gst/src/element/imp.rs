@@ -1,9 +1,10 @@
 use super::messages::{Latest, Poster, post};
 use super::settings::{Settings, properties};
 use crate::error::RunError;
+use crate::inbox::Stream;
 use crate::input::Input;
 use crate::plan::Plan;
-use crate::run::graph::{Drawing, Graph, GraphOptions};
+use crate::run::graph::{Drawing, Graph, GraphOptions, Shared};
 use crate::run::{Analysed, Control, Job, analyse, summary};
 use crate::sync::SyncMode;
 use gst::glib;
@@ -43,6 +44,8 @@ struct Playing {
     ended: bool,
     /// Ends of the streams that the analysis has still something to say of.
     held: Vec<gst::Message>,
+    /// Whether it was seen to, once a stream came, that the other is linked: picture, sound.
+    looked: [bool; 2],
 }
 
 #[derive(Default)]
@@ -128,10 +131,6 @@ impl Seehear {
         let latency = seehear::session::declared_latency(&loaded.engine);
         let graph = self.fill(latency, &options, true)?;
         let pass = |e: &dyn std::fmt::Display| setup(e.to_string());
-        for (name, other) in [(PADS[0], PADS[1]), (PADS[1], PADS[0])] {
-            self.follow_flushes(&self.ghost(name)?);
-            self.pass_alone(&self.ghost(name)?, other);
-        }
         // In PAUSED a sink holds its first buffer back, and the sinks behind this element wait for what comes of the analysis of
         // later ones.
         for sink in &graph.sinks {
@@ -140,8 +139,15 @@ impl Seehear {
         }
         let name = self.obj().name().to_string();
         let job = Arc::new(Job { sync, ..Job::new(Input::Uri(name), plan) });
-        self.lock().playing =
-            Some(Playing { graph, job, control: Arc::default(), thread: None, ended: false, held: Vec::new() });
+        self.lock().playing = Some(Playing {
+            graph,
+            job,
+            control: Arc::default(),
+            thread: None,
+            ended: false,
+            held: Vec::new(),
+            looked: [false; 2],
+        });
         self.analyse();
         Ok(())
     }
@@ -219,7 +225,6 @@ impl Seehear {
         });
         match thread {
             Ok(thread) => {
-                playing.held.clear();
                 (playing.ended, playing.thread) = (false, Some(thread));
             }
             Err(e) => gst::element_imp_error!(self, gst::ResourceError::Failed, ["no thread for the analysis: {e}"]),
@@ -241,13 +246,13 @@ impl Seehear {
     }
 
     /// Ends the analysis: whoever waits for it, or for room in its inbox, goes on.
-    fn halt(&self) {
+    fn halt(&self, end: impl FnOnce(&Shared)) {
         let (thread, shared) = {
             let mut state = self.lock();
             let Some(playing) = &mut state.playing else { return };
             (playing.thread.take(), Arc::clone(&playing.graph.shared))
         };
-        shared.close();
+        end(&shared);
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -260,62 +265,79 @@ impl Seehear {
     }
 
     /// A flush (a seek, say) begins a new programme: the analysis forgets the old one.
-    fn follow_flushes(&self, pad: &gst::GhostPad) {
+    fn follow_flushes(&self, pad: &gst::GhostPad, stream: Stream) {
         let weak = self.obj().downgrade();
         let kinds = gst::PadProbeType::EVENT_FLUSH | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(kinds, move |_, info| {
             let (Some(this), Some(event)) = (weak.upgrade(), info.event()) else { return gst::PadProbeReturn::Ok };
             match event.type_() {
-                gst::EventType::FlushStart => this.imp().halt(),
-                gst::EventType::FlushStop => {
-                    let shared = this
-                        .imp()
-                        .lock()
-                        .playing
-                        .as_ref()
-                        .and_then(|p| p.thread.is_none().then(|| Arc::clone(&p.graph.shared)));
-                    if let Some(shared) = shared {
-                        shared.reopen();
-                        this.imp().analyse();
-                    }
-                }
+                gst::EventType::FlushStart => this.imp().halt(Shared::flush),
+                gst::EventType::FlushStop => this.imp().begin_again(stream),
                 _ => {}
             }
             gst::PadProbeReturn::Ok
         });
     }
 
-    /// Where one stream comes and nothing is linked to the other's pad, there is nothing to compare: it goes on as it is.
-    fn pass_alone(&self, pad: &gst::GhostPad, other: &'static str) {
-        let weak = self.obj().downgrade();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            let Some(this) = weak.upgrade() else { return gst::PadProbeReturn::Remove };
-            if this.static_pad(other).is_some_and(|p| !p.is_linked()) {
-                let known = this.imp().lock().playing.as_ref().map(|p| {
-                    let inputs = &p.graph.inputs;
-                    let missing = if other == PADS[0] { &inputs.video } else { &inputs.audio };
-                    (Arc::clone(&p.graph.shared), missing.clone())
-                });
-                if let Some((shared, missing)) = known {
-                    shared.pass();
-                    // Nobody is to wait for its end.
-                    if !missing.send_event(gst::event::Eos::new()) {
-                        gst::debug!(CAT, obj = this, "{other} had ended already");
-                    }
-                }
-                gst::element_warning!(
-                    this,
-                    gst::StreamError::WrongType,
-                    ["nothing is linked to {other}: nothing is analysed"]
-                );
+    fn begin_again(&self, flushed: Stream) {
+        // Where the other stream's flush was over first, the analysis has begun, with what is now forgotten.
+        self.halt(Shared::flush);
+        let shared = match &mut self.lock().playing {
+            Some(playing) => {
+                let [video, audio] = &playing.graph.sinks;
+                let ended = if flushed == Stream::Video { video } else { audio };
+                playing.held.retain(|m| m.src() != Some(ended.upcast_ref()));
+                Arc::clone(&playing.graph.shared)
             }
-            gst::PadProbeReturn::Remove
+            None => return,
+        };
+        shared.reopen(flushed);
+        self.analyse();
+    }
+
+    /// Where one stream comes and nothing is linked to the other's pad, there is nothing to compare: it goes on as it is.
+    fn look_for_the_other(&self, pad: &gst::GhostPad, stream: Stream) {
+        let weak = self.obj().downgrade();
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
+            if let Some(this) = weak.upgrade() {
+                this.imp().pass_alone(stream);
+            }
+            gst::PadProbeReturn::Ok
         });
+    }
+
+    fn pass_alone(&self, stream: Stream) {
+        let (this, other) = match stream {
+            Stream::Video => (0, 1),
+            Stream::Audio => (1, 0),
+        };
+        let (shared, missing) = {
+            let mut state = self.lock();
+            let Some(playing) = &mut state.playing else { return };
+            if std::mem::replace(&mut playing.looked[this], true) {
+                return;
+            }
+            let inputs = [&playing.graph.inputs.video, &playing.graph.inputs.audio];
+            (Arc::clone(&playing.graph.shared), inputs[other].clone())
+        };
+        if self.obj().static_pad(PADS[other]).is_none_or(|p| p.is_linked()) {
+            return;
+        }
+        shared.pass();
+        // Nobody is to wait for its end.
+        if !missing.send_event(gst::event::Eos::new()) {
+            gst::debug!(CAT, imp = self, "{} had ended already", PADS[other]);
+        }
+        gst::element_imp_warning!(
+            self,
+            gst::StreamError::WrongType,
+            ["nothing is linked to {}: nothing is analysed", PADS[other]]
+        );
     }
 
     /// Takes the graph out again.
     fn clear(&self) {
-        self.halt();
+        self.halt(Shared::close);
         for name in PADS {
             if let Ok(pad) = self.ghost(name)
                 && let Err(e) = pad.set_target(gst::Pad::NONE)
@@ -385,6 +407,13 @@ impl ObjectImpl for Seehear {
             let template = self.obj().pad_template(name).expect("of the class");
             let pad = gst::GhostPad::from_template(&template);
             self.obj().add_pad(&pad).expect("a new pad of a new element");
+            let stream = match name {
+                "video_sink" => Stream::Video,
+                "audio_sink" => Stream::Audio,
+                _ => continue,
+            };
+            self.follow_flushes(&pad, stream);
+            self.look_for_the_other(&pad, stream);
         }
     }
 }
@@ -432,7 +461,7 @@ impl ElementImpl for Seehear {
             gst::StateChange::ReadyToPaused => self.begin().map_err(|e| e.to_string()),
             // Before the pads are deactivated: a streaming thread that waits for the analysis would hold them.
             gst::StateChange::PausedToReady => {
-                self.halt();
+                self.halt(Shared::close);
                 Ok(())
             }
             _ => Ok(()),

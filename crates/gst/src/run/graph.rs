@@ -5,7 +5,7 @@
 use super::{intake, setup};
 use crate::board::Board;
 use crate::error::RunError;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Stream};
 use crate::output::{chain, make, queue};
 use crate::overlay::SeehearOverlay;
 use crate::plan::Plan;
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(super) averaged_channels: AtomicU32,
     /// Nothing is analysed: one of the streams is not there.
     pub(super) passing: AtomicBool,
+    /// A stream is flushed: what still comes of either is of no programme, and no reason to end.
+    pub(super) flushing: AtomicBool,
     /// The run is being stopped: what is still under way is not waited for.
     pub(super) stopping: AtomicBool,
 }
@@ -62,15 +64,22 @@ impl Shared {
         self.close();
     }
 
-    /// For a new programme.
-    pub(crate) fn reopen(&self) {
-        self.inbox.reopen();
+    /// Nobody may wait for anybody until [`Shared::reopen`], and the streams go on.
+    pub(crate) fn flush(&self) {
+        self.flushing.store(true, Ordering::Release);
+        self.close();
+    }
+
+    /// For a new programme, after the flush of a stream.
+    pub(crate) fn reopen(&self, flushed: Stream) {
         if let Some(board) = &self.board {
             board.restart();
         }
         if let Some(curve) = &self.curve {
             curve.restart();
         }
+        self.inbox.reopen(flushed);
+        self.flushing.store(false, Ordering::Release);
     }
 
     /// Pictures and sound buffers dropped for want of time.
@@ -148,6 +157,7 @@ impl Graph {
             unusable: AtomicU64::new(0),
             averaged_channels: AtomicU32::new(0),
             passing: AtomicBool::new(false),
+            flushing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });
 
