@@ -136,14 +136,18 @@ impl<V, A> Inbox<V, A> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Open again, for a stream that was flushed: what is there of it, its end too, is forgotten. The other keeps what it has,
-    /// and its end, if it has come to it, is told once more. What was dropped stays counted.
-    pub fn reopen(&self, flushed: Stream) {
+    /// Forgets what is there of a stream, its end too. What was dropped stays counted.
+    pub fn forget(&self, stream: Stream) {
         let mut state = self.lock();
-        match flushed {
+        match stream {
             Stream::Video => state.video.clear(),
             Stream::Audio => state.audio.clear(),
         }
+    }
+
+    /// Open again; the end of a stream that has come to it is told once more, to who begins anew.
+    pub fn reopen(&self) {
+        let mut state = self.lock();
         (state.video.end_taken, state.audio.end_taken) = (false, false);
         state.closed = false;
     }
@@ -317,12 +321,14 @@ mod tests {
         assert!(matches!(b.take(both, Duration::ZERO), Taken::Video(Item::Data(1, _))));
         assert!(matches!(b.take(both, Duration::ZERO), Taken::Video(Item::End)));
         b.close();
-        b.reopen(Stream::Audio);
+        b.forget(Stream::Audio);
+        b.reopen();
         assert!(matches!(b.take(both, Duration::ZERO), Taken::Video(Item::End)), "for who begins anew");
         assert!(matches!(b.take(both, Duration::ZERO), Taken::Nothing), "the sound has not ended any more");
         b.push_audio(3).unwrap();
         b.close();
-        b.reopen(Stream::Video);
+        b.forget(Stream::Video);
+        b.reopen();
         assert!(matches!(b.take(both, Duration::ZERO), Taken::Audio(Item::Data(3, _))));
     }
 }

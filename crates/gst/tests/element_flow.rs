@@ -234,10 +234,10 @@ fn a_live_picture_and_its_sound_are_no_older_than_the_latency_told() {
         p.set_state(gst::State::Null).unwrap();
         for ([into, out], told) in ages.iter().zip(told) {
             let (into, out) = (into.lock().unwrap().clone(), out.lock().unwrap().clone());
-            // What was late already where it came in can't be mended; 40 ms: threads of a busy machine.
-            let late = into.iter().zip(&out).filter(|(into, out)| **out > told.max(**into) + 40).count();
+            // 40 ms for threads; a machine that stands still for a moment makes what is under way late, here as at the source.
+            let late = out.iter().filter(|age| **age > told + 40).count();
             assert!(
-                late * 10 <= out.len(),
+                late * 3 <= out.len(),
                 "sync={sync}: {told} ms told, {late} of {} late: {into:?} {out:?}",
                 out.len()
             );

@@ -26,6 +26,10 @@ static CAT: LazyLock<gst::DebugCategory> =
 const SOUND_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(20);
 pub(super) const PADS: [&str; 4] = ["video_sink", "audio_sink", "video_src", "audio_src"];
 
+fn index(stream: Stream) -> usize {
+    usize::from(stream == Stream::Audio)
+}
+
 /// What READY needs: the networks.
 #[derive(Clone)]
 struct Loaded {
@@ -44,6 +48,8 @@ struct Playing {
     ended: bool,
     /// Ends of the streams that the analysis has still something to say of.
     held: Vec<gst::Message>,
+    /// Between the beginning and the end of its flush: picture, sound.
+    flushing: [bool; 2],
     /// Whether it was seen to, once a stream came, that the other is linked: picture, sound.
     looked: [bool; 2],
 }
@@ -146,6 +152,7 @@ impl Seehear {
             thread: None,
             ended: false,
             held: Vec::new(),
+            flushing: [false; 2],
             looked: [false; 2],
         });
         self.analyse();
@@ -209,7 +216,16 @@ impl Seehear {
             let asked = Analysed { job: &job, engine: &loaded.engine, backend: &*loaded.backend, shared: &shared };
             let result = analyse(&asked, &mut poster, &control);
             let Some(element) = weak.upgrade() else { return };
+            gst::debug!(
+                CAT,
+                obj = element,
+                "analysis over; header {}, flushing {}",
+                poster.told_header(),
+                shared.is_flushing()
+            );
             match result {
+                // Between the flushes of the one and the other stream there was nothing to sum up.
+                Ok(_) if shared.is_flushing() && !poster.told_header() => {}
                 Ok(outcome) => {
                     let undrawn = undrawn.map_or(0, |o| o.undrawn());
                     let s = summary(&asked, outcome, undrawn, began.elapsed(), false);
@@ -271,7 +287,7 @@ impl Seehear {
         pad.add_probe(kinds, move |_, info| {
             let (Some(this), Some(event)) = (weak.upgrade(), info.event()) else { return gst::PadProbeReturn::Ok };
             match event.type_() {
-                gst::EventType::FlushStart => this.imp().halt(Shared::flush),
+                gst::EventType::FlushStart => this.imp().flush(stream),
                 gst::EventType::FlushStop => this.imp().begin_again(stream),
                 _ => {}
             }
@@ -279,20 +295,32 @@ impl Seehear {
         });
     }
 
-    fn begin_again(&self, flushed: Stream) {
-        // Where the other stream's flush was over first, the analysis has begun, with what is now forgotten.
+    fn flush(&self, stream: Stream) {
+        gst::debug!(CAT, imp = self, "{stream:?} begins to flush");
+        if let Some(playing) = &mut self.lock().playing {
+            playing.flushing[index(stream)] = true;
+        }
         self.halt(Shared::flush);
-        let shared = match &mut self.lock().playing {
-            Some(playing) => {
-                let [video, audio] = &playing.graph.sinks;
-                let ended = if flushed == Stream::Video { video } else { audio };
-                playing.held.retain(|m| m.src() != Some(ended.upcast_ref()));
-                Arc::clone(&playing.graph.shared)
+    }
+
+    fn begin_again(&self, flushed: Stream) {
+        let (shared, all) = {
+            let mut state = self.lock();
+            let Some(playing) = &mut state.playing else { return };
+            // An end without a beginning of the flush would find the analysis at work.
+            if !std::mem::replace(&mut playing.flushing[index(flushed)], false) {
+                return;
             }
-            None => return,
+            let ended = &playing.graph.sinks[index(flushed)];
+            playing.held.retain(|m| m.src() != Some(ended.upcast_ref()));
+            (Arc::clone(&playing.graph.shared), playing.flushing == [false; 2])
         };
-        shared.reopen(flushed);
-        self.analyse();
+        gst::debug!(CAT, imp = self, "{flushed:?} is flushed; all: {all}");
+        shared.forget(flushed);
+        if all {
+            shared.reopen();
+            self.analyse();
+        }
     }
 
     /// Where one stream comes and nothing is linked to the other's pad, there is nothing to compare: it goes on as it is.
@@ -307,10 +335,7 @@ impl Seehear {
     }
 
     fn pass_alone(&self, stream: Stream) {
-        let (this, other) = match stream {
-            Stream::Video => (0, 1),
-            Stream::Audio => (1, 0),
-        };
+        let (this, other) = (index(stream), 1 - index(stream));
         let (shared, missing) = {
             let mut state = self.lock();
             let Some(playing) = &mut state.playing else { return };

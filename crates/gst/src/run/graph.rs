@@ -70,16 +70,26 @@ impl Shared {
         self.close();
     }
 
-    /// For a new programme, after the flush of a stream.
-    pub(crate) fn reopen(&self, flushed: Stream) {
+    /// What is there of a stream that was flushed is of no programme.
+    pub(crate) fn forget(&self, flushed: Stream) {
+        self.inbox.forget(flushed);
+    }
+
+    /// For a new programme.
+    pub(crate) fn reopen(&self) {
         if let Some(board) = &self.board {
             board.restart();
         }
         if let Some(curve) = &self.curve {
             curve.restart();
         }
-        self.inbox.reopen(flushed);
+        self.inbox.reopen();
         self.flushing.store(false, Ordering::Release);
+    }
+
+    /// Between [`Shared::flush`] and [`Shared::reopen`].
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.flushing.load(Ordering::Acquire)
     }
 
     /// Pictures and sound buffers dropped for want of time.
