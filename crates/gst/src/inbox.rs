@@ -18,6 +18,15 @@ pub enum Item<T> {
     End,
 }
 
+/// One of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The picture.
+    Video,
+    /// The sound.
+    Audio,
+}
+
 /// What the analysis takes.
 #[derive(Debug)]
 pub enum Taken<V, A> {
@@ -127,11 +136,19 @@ impl<V, A> Inbox<V, A> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Empty and open again; what was dropped stays counted.
+    /// Forgets what is there of a stream, its end too. What was dropped stays counted.
+    pub fn forget(&self, stream: Stream) {
+        let mut state = self.lock();
+        match stream {
+            Stream::Video => state.video.clear(),
+            Stream::Audio => state.audio.clear(),
+        }
+    }
+
+    /// Open again; the end of a stream that has come to it is told once more, to who begins anew.
     pub fn reopen(&self) {
         let mut state = self.lock();
-        state.video.clear();
-        state.audio.clear();
+        (state.video.end_taken, state.audio.end_taken) = (false, false);
         state.closed = false;
     }
 
@@ -291,5 +308,27 @@ mod tests {
         b.close();
         assert_eq!(pusher.join().unwrap(), Err(Closed));
         assert!(matches!(b.take(want, Duration::ZERO), Taken::Closed));
+    }
+
+    #[test]
+    fn a_flush_forgets_its_stream_and_keeps_the_other() {
+        let b = inbox(DropPolicy::Block);
+        b.push_video(1).unwrap();
+        b.push_audio(2).unwrap();
+        b.end_video();
+        b.end_audio();
+        let both = Want { video: true, audio: true };
+        assert!(matches!(b.take(both, Duration::ZERO), Taken::Video(Item::Data(1, _))));
+        assert!(matches!(b.take(both, Duration::ZERO), Taken::Video(Item::End)));
+        b.close();
+        b.forget(Stream::Audio);
+        b.reopen();
+        assert!(matches!(b.take(both, Duration::ZERO), Taken::Video(Item::End)), "for who begins anew");
+        assert!(matches!(b.take(both, Duration::ZERO), Taken::Nothing), "the sound has not ended any more");
+        b.push_audio(3).unwrap();
+        b.close();
+        b.forget(Stream::Video);
+        b.reopen();
+        assert!(matches!(b.take(both, Duration::ZERO), Taken::Audio(Item::Data(3, _))));
     }
 }

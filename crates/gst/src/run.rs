@@ -1,11 +1,13 @@
-//! A run: source → tees → analysis, and over the same tees the highlighted picture to file and display.
+//! A run: a source, the element [`seehear`](crate::element) and the outputs, and the analysis on a thread of its own.
 //!
 //! ```text
-//!           ┌ video ─ convert ─ tee ─┬─ appsink ─▶ inbox ─▶ analysis thread ─▶ events
-//! source ───┤                        └─ queue ─ seehearoverlay ─(later)─ tee ─▶ file, display
-//!           │                                        ▲ board ◀── analysis
-//!           └ audio ─ convert ─ tee ─┬─ 16 kHz mono ─ appsink ─▶ inbox
-//!                                    └─(later)─▶ file, display
+//!           ┌──────────────────────────── seehear ───────────────────────────────┐
+//!         ┌─┤ video ─ convert ─ tee ─┬─ appsink ─▶ inbox ─▶ analysis thread ─▶ events
+//!         │ │                        └─ queue ─ seehearoverlay ─(later)──────────├─ tee ─▶ file, display
+//! source ─┤ │                                        ▲ board ◀── analysis        │
+//!         └─┤ audio ─ convert ─ tee ─┬─ 16 kHz mono ─ appsink ─▶ inbox           │
+//!           │                        └─(later)───────────────────────────────────├─ tee ─▶ file, display
+//!           └────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! (later): with live correction only, [`crate::sync`].
@@ -13,6 +15,7 @@
 //! GStreamer's threads decode and encode; one thread of ours runs the session. A file waits for the analysis; a live
 //! source never does (queues drop by their policy, and count).
 
+use crate::element::Seehear;
 use crate::error::RunError;
 use crate::input::Input;
 use crate::output::{self, DisplayError, PendingFile};
@@ -21,7 +24,7 @@ use crate::plan::Plan;
 use crate::run::analysis::{Analysis, Outcome};
 use crate::run::course::{Course, Next, Seen};
 use crate::run::errors::Trouble;
-use crate::run::graph::{Drawing, Graph, GraphOptions, Shared};
+use crate::run::graph::{Drawing, GraphOptions, Shared};
 use crate::source::{self, Found};
 use crate::sync::SyncMode;
 use crate::time::delta;
@@ -263,8 +266,7 @@ impl Built {
         file: Option<&PendingFile>,
     ) -> Result<Self, RunError> {
         let pipeline = gst::Pipeline::new();
-        let graph = Graph::build(
-            pipeline.upcast_ref(),
+        let (element, graph) = Seehear::driven(
             latency,
             &GraphOptions {
                 plan: &job.plan,
@@ -276,8 +278,11 @@ impl Built {
                 corrected: job.sync == SyncMode::Correct,
             },
         )?;
+        output::chain(&pipeline, &[element.upcast_ref()])?;
         if let Some(out) = &graph.out {
-            let tees = (&out.picture, &out.sound);
+            let (picture, sound) =
+                (tee(&pipeline, &element, Seehear::OUT.0)?, tee(&pipeline, &element, Seehear::OUT.1)?);
+            let tees = (&picture, &sound);
             if let Some(file) = file {
                 let container = output::container(&job.plan, file.target())?;
                 output::build_file(&pipeline, container, values, file.path(), tees, out.ahead)?;
@@ -292,7 +297,7 @@ impl Built {
         }
         let early = if job.device_offset > TimeDelta::ZERO { &graph.inputs.video } else { &graph.inputs.audio };
         early.set_offset(job.device_offset.ns().abs());
-        let found = source::build(&job.plan, values, &pipeline, &graph.inputs, job.audio_track)?;
+        let found = source::build(&job.plan, values, &pipeline, &element.targets()?, job.audio_track)?;
         let output = job.output.clone();
         Ok(Self {
             pipeline,
@@ -568,6 +573,14 @@ struct Watched {
     interrupted: bool,
     /// The length that the input declares.
     length: Option<TimeDelta>,
+}
+
+/// A tee behind an element's pad.
+fn tee(pipeline: &gst::Pipeline, element: &Seehear, pad: &str) -> Result<gst::Element, RunError> {
+    let tee = output::make("tee")?;
+    output::chain(pipeline, &[&tee])?;
+    element.link_pads(Some(pad), &tee, Some("sink")).map_err(|e| setup(&e.to_string()))?;
+    Ok(tee)
 }
 
 /// Decoders are to tell of damage, not to hide it.

@@ -1,9 +1,10 @@
 use super::messages::{Latest, Poster, post};
 use super::settings::{Settings, properties};
 use crate::error::RunError;
+use crate::inbox::Stream;
 use crate::input::Input;
 use crate::plan::Plan;
-use crate::run::graph::{Drawing, Graph, GraphOptions};
+use crate::run::graph::{Drawing, Graph, GraphOptions, Shared};
 use crate::run::{Analysed, Control, Job, analyse, summary};
 use crate::sync::SyncMode;
 use gst::glib;
@@ -11,6 +12,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use seehear::events::Event;
 use seehear::net::Engine;
+use seehear::time::TimeDelta;
 use seehear_nets::{OnnxRuntime, OnnxRuntimeOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -22,7 +24,11 @@ static CAT: LazyLock<gst::DebugCategory> =
 
 /// Sound that may wait at the way out: a muxer's or a sink's picture waits for the analysis, which waits for later sound.
 const SOUND_AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(20);
-const PADS: [&str; 4] = ["video_sink", "audio_sink", "video_src", "audio_src"];
+pub(super) const PADS: [&str; 4] = ["video_sink", "audio_sink", "video_src", "audio_src"];
+
+fn index(stream: Stream) -> usize {
+    usize::from(stream == Stream::Audio)
+}
 
 /// What READY needs: the networks.
 #[derive(Clone)]
@@ -42,11 +48,17 @@ struct Playing {
     ended: bool,
     /// Ends of the streams that the analysis has still something to say of.
     held: Vec<gst::Message>,
+    /// Between the beginning and the end of its flush: picture, sound.
+    flushing: [bool; 2],
+    /// Whether it was seen to, once a stream came, that the other is linked: picture, sound.
+    looked: [bool; 2],
 }
 
 #[derive(Default)]
 struct State {
     settings: Settings,
+    /// Somebody else analyses: there is nothing to load, to begin or to clear.
+    driven: bool,
     loaded: Option<Loaded>,
     playing: Option<Playing>,
 }
@@ -123,37 +135,55 @@ impl Seehear {
         let drawn = Drawing { marks: settings.overlay, heatmap: settings.heatmap, roi: settings.roi_meta };
         let options = GraphOptions { plan: &plan, drawn: Some(drawn), corrected: sync == SyncMode::Correct };
         let latency = seehear::session::declared_latency(&loaded.engine);
-        let graph = Graph::build(self.obj().upcast_ref(), latency, &options)?;
-        let out = graph.out.as_ref().ok_or_else(|| setup("a graph without a way out".into()))?;
-        let queue = crate::output::queue(SOUND_AHEAD, 0)?;
-        let pass = |e: &dyn std::fmt::Display| setup(e.to_string());
-        self.obj().add(&queue).map_err(|e| pass(&e))?;
-        out.sound.link(&queue).map_err(|e| pass(&e))?;
-        let picture = crate::output::queue(gst::ClockTime::ZERO, 4)?;
-        self.obj().add(&picture).map_err(|e| pass(&e))?;
-        out.picture.link(&picture).map_err(|e| pass(&e))?;
-        let ends = [
-            Some(graph.inputs.video.clone()),
-            Some(graph.inputs.audio.clone()),
-            picture.static_pad("src"),
-            queue.static_pad("src"),
-        ];
-        for (name, target) in PADS.into_iter().zip(ends) {
-            self.ghost(name)?.set_target(target.as_ref()).map_err(|e| pass(&e))?;
-        }
-        for (name, other) in [(PADS[0], PADS[1]), (PADS[1], PADS[0])] {
-            self.follow_flushes(&self.ghost(name)?);
-            self.pass_alone(&self.ghost(name)?, other);
-        }
+        let graph = self.fill(latency, &options, true)?;
         let name = self.obj().name().to_string();
         let job = Arc::new(Job { sync, ..Job::new(Input::Uri(name), plan) });
-        self.lock().playing =
-            Some(Playing { graph, job, control: Arc::default(), thread: None, ended: false, held: Vec::new() });
+        self.lock().playing = Some(Playing {
+            graph,
+            job,
+            control: Arc::default(),
+            thread: None,
+            ended: false,
+            held: Vec::new(),
+            flushing: [false; 2],
+            looked: [false; 2],
+        });
         self.analyse();
         Ok(())
     }
 
-    fn ghost(&self, name: &str) -> Result<gst::GhostPad, RunError> {
+    /// Puts the graph between the pads. `queued`: whoever is behind the pads may block without holding up the analysis.
+    pub(super) fn fill(&self, latency: TimeDelta, options: &GraphOptions<'_>, queued: bool) -> Result<Graph, RunError> {
+        let fail = |e: glib::BoolError| RunError::Setup { why: e.to_string() };
+        let bin = self.obj();
+        let graph = Graph::build(bin.upcast_ref(), latency, options)?;
+        let mut ends = [Some(graph.inputs.video.clone()), Some(graph.inputs.audio.clone()), None, None];
+        if let Some(out) = &graph.out {
+            let sizes = [(&out.picture, gst::ClockTime::ZERO, 4), (&out.sound, SOUND_AHEAD, 0)];
+            for (end, (from, time, buffers)) in ends.iter_mut().skip(2).zip(sizes) {
+                let last = if queued {
+                    let queue = crate::output::queue(time, buffers)?;
+                    bin.add(&queue).map_err(fail)?;
+                    from.link(&queue).map_err(fail)?;
+                    queue
+                } else {
+                    from.clone()
+                };
+                *end = last.static_pad("src").or_else(|| last.request_pad_simple("src_%u"));
+            }
+        }
+        for (name, target) in PADS.into_iter().zip(&ends) {
+            self.ghost(name)?.set_target(target.as_ref()).map_err(fail)?;
+        }
+        Ok(graph)
+    }
+
+    /// The graph stays as it is, and somebody else analyses: [`super::Seehear::driven`].
+    pub(super) fn be_driven(&self) {
+        self.lock().driven = true;
+    }
+
+    pub(super) fn ghost(&self, name: &str) -> Result<gst::GhostPad, RunError> {
         self.obj().static_pad(name).and_downcast().ok_or_else(|| RunError::Setup { why: format!("no pad {name}") })
     }
 
@@ -179,7 +209,16 @@ impl Seehear {
             let asked = Analysed { job: &job, engine: &loaded.engine, backend: &*loaded.backend, shared: &shared };
             let result = analyse(&asked, &mut poster, &control);
             let Some(element) = weak.upgrade() else { return };
+            gst::debug!(
+                CAT,
+                obj = element,
+                "analysis over; header {}, flushing {}",
+                poster.told_header(),
+                shared.is_flushing()
+            );
             match result {
+                // Between the flushes of the one and the other stream there was nothing to sum up.
+                Ok(_) if shared.is_flushing() && !poster.told_header() => {}
                 Ok(outcome) => {
                     let undrawn = undrawn.map_or(0, |o| o.undrawn());
                     let s = summary(&asked, outcome, undrawn, began.elapsed(), false);
@@ -195,7 +234,6 @@ impl Seehear {
         });
         match thread {
             Ok(thread) => {
-                playing.held.clear();
                 (playing.ended, playing.thread) = (false, Some(thread));
             }
             Err(e) => gst::element_imp_error!(self, gst::ResourceError::Failed, ["no thread for the analysis: {e}"]),
@@ -217,13 +255,13 @@ impl Seehear {
     }
 
     /// Ends the analysis: whoever waits for it, or for room in its inbox, goes on.
-    fn halt(&self) {
+    fn halt(&self, end: impl FnOnce(&Shared)) {
         let (thread, shared) = {
             let mut state = self.lock();
             let Some(playing) = &mut state.playing else { return };
             (playing.thread.take(), Arc::clone(&playing.graph.shared))
         };
-        shared.close();
+        end(&shared);
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -236,62 +274,88 @@ impl Seehear {
     }
 
     /// A flush (a seek, say) begins a new programme: the analysis forgets the old one.
-    fn follow_flushes(&self, pad: &gst::GhostPad) {
+    fn follow_flushes(&self, pad: &gst::GhostPad, stream: Stream) {
         let weak = self.obj().downgrade();
         let kinds = gst::PadProbeType::EVENT_FLUSH | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(kinds, move |_, info| {
             let (Some(this), Some(event)) = (weak.upgrade(), info.event()) else { return gst::PadProbeReturn::Ok };
             match event.type_() {
-                gst::EventType::FlushStart => this.imp().halt(),
-                gst::EventType::FlushStop => {
-                    let shared = this
-                        .imp()
-                        .lock()
-                        .playing
-                        .as_ref()
-                        .and_then(|p| p.thread.is_none().then(|| Arc::clone(&p.graph.shared)));
-                    if let Some(shared) = shared {
-                        shared.reopen();
-                        this.imp().analyse();
-                    }
-                }
+                gst::EventType::FlushStart => this.imp().flush(stream),
+                gst::EventType::FlushStop => this.imp().begin_again(stream),
                 _ => {}
             }
             gst::PadProbeReturn::Ok
         });
     }
 
-    /// Where one stream comes and nothing is linked to the other's pad, there is nothing to compare: it goes on as it is.
-    fn pass_alone(&self, pad: &gst::GhostPad, other: &'static str) {
-        let weak = self.obj().downgrade();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            let Some(this) = weak.upgrade() else { return gst::PadProbeReturn::Remove };
-            if this.static_pad(other).is_some_and(|p| !p.is_linked()) {
-                let known = this.imp().lock().playing.as_ref().map(|p| {
-                    let inputs = &p.graph.inputs;
-                    let missing = if other == PADS[0] { &inputs.video } else { &inputs.audio };
-                    (Arc::clone(&p.graph.shared), missing.clone())
-                });
-                if let Some((shared, missing)) = known {
-                    shared.pass();
-                    // Nobody is to wait for its end.
-                    if !missing.send_event(gst::event::Eos::new()) {
-                        gst::debug!(CAT, obj = this, "{other} had ended already");
-                    }
-                }
-                gst::element_warning!(
-                    this,
-                    gst::StreamError::WrongType,
-                    ["nothing is linked to {other}: nothing is analysed"]
-                );
+    fn flush(&self, stream: Stream) {
+        gst::debug!(CAT, imp = self, "{stream:?} begins to flush");
+        if let Some(playing) = &mut self.lock().playing {
+            playing.flushing[index(stream)] = true;
+        }
+        self.halt(Shared::flush);
+    }
+
+    fn begin_again(&self, flushed: Stream) {
+        let (shared, all) = {
+            let mut state = self.lock();
+            let Some(playing) = &mut state.playing else { return };
+            // An end without a beginning of the flush would find the analysis at work.
+            if !std::mem::replace(&mut playing.flushing[index(flushed)], false) {
+                return;
             }
-            gst::PadProbeReturn::Remove
+            let ended = playing.graph.sinks.of(flushed);
+            playing.held.retain(|m| m.src() != Some(ended.upcast_ref()));
+            (Arc::clone(&playing.graph.shared), playing.flushing == [false; 2])
+        };
+        gst::debug!(CAT, imp = self, "{flushed:?} is flushed; all: {all}");
+        shared.forget(flushed);
+        if all {
+            shared.reopen();
+            self.analyse();
+        }
+    }
+
+    /// Where one stream comes and nothing is linked to the other's pad, there is nothing to compare: it goes on as it is.
+    fn look_for_the_other(&self, pad: &gst::GhostPad, stream: Stream) {
+        let weak = self.obj().downgrade();
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
+            if let Some(this) = weak.upgrade() {
+                this.imp().pass_alone(stream);
+            }
+            gst::PadProbeReturn::Ok
         });
+    }
+
+    fn pass_alone(&self, stream: Stream) {
+        let (this, other) = (index(stream), 1 - index(stream));
+        let (shared, missing) = {
+            let mut state = self.lock();
+            let Some(playing) = &mut state.playing else { return };
+            if std::mem::replace(&mut playing.looked[this], true) {
+                return;
+            }
+            let inputs = [&playing.graph.inputs.video, &playing.graph.inputs.audio];
+            (Arc::clone(&playing.graph.shared), inputs[other].clone())
+        };
+        if self.obj().static_pad(PADS[other]).is_none_or(|p| p.is_linked()) {
+            return;
+        }
+        shared.pass();
+        // Nobody is to wait for its end.
+        if !missing.send_event(gst::event::Eos::new()) {
+            gst::debug!(CAT, imp = self, "{} had ended already", PADS[other]);
+        }
+        gst::element_imp_warning!(
+            self,
+            gst::StreamError::WrongType,
+            ["nothing is linked to {}: nothing is analysed", PADS[other]]
+        );
     }
 
     /// Takes the graph out again.
     fn clear(&self) {
-        self.halt();
+        self.halt(Shared::close);
         for name in PADS {
             if let Ok(pad) = self.ghost(name)
                 && let Err(e) = pad.set_target(gst::Pad::NONE)
@@ -363,6 +427,13 @@ impl ObjectImpl for Seehear {
             let template = self.obj().pad_template(name).expect("of the class");
             let pad = gst::GhostPad::from_template(&template);
             self.obj().add_pad(&pad).expect("a new pad of a new element");
+            let stream = match name {
+                "video_sink" => Stream::Video,
+                "audio_sink" => Stream::Audio,
+                _ => continue,
+            };
+            self.follow_flushes(&pad, stream);
+            self.look_for_the_other(&pad, stream);
         }
     }
 }
@@ -402,12 +473,15 @@ impl ElementImpl for Seehear {
     }
 
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if self.lock().driven {
+            return self.parent_change_state(transition);
+        }
         let begun = match transition {
             gst::StateChange::NullToReady => self.load(),
             gst::StateChange::ReadyToPaused => self.begin().map_err(|e| e.to_string()),
             // Before the pads are deactivated: a streaming thread that waits for the analysis would hold them.
             gst::StateChange::PausedToReady => {
-                self.halt();
+                self.halt(Shared::close);
                 Ok(())
             }
             _ => Ok(()),

@@ -26,11 +26,16 @@ pub(super) struct Poster {
     latest: Arc<Mutex<Latest>>,
     /// Whether every slot is posted as a message.
     messages: bool,
+    told_header: bool,
 }
 
 impl Poster {
     pub(super) fn new(element: &gst::Element, latest: Arc<Mutex<Latest>>, messages: bool) -> Self {
-        Self { element: element.downgrade(), latest, messages }
+        Self { element: element.downgrade(), latest, messages, told_header: false }
+    }
+
+    pub(super) fn told_header(&self) -> bool {
+        self.told_header
     }
 
     fn post(&self, event: &Event) -> io::Result<()> {
@@ -53,6 +58,7 @@ pub(super) fn post(element: &gst::Element, event: &Event) -> io::Result<()> {
 
 impl Observer for Poster {
     fn header(&mut self, header: &Header) -> io::Result<()> {
+        self.told_header = true;
         self.post(&Event::Header(header.clone()))
     }
 

@@ -1,11 +1,11 @@
 //! What stands between a source and its outputs: the way to the analysis, and the way on, highlighted and in sync.
 //!
-//! The picture of it is in [`crate::run`]. A run puts it into its pipeline, the element `seehear` into itself.
+//! The picture of it is in [`crate::run`]. The element `seehear` puts it into itself, and a run the element into its pipeline.
 
 use super::{intake, setup};
 use crate::board::Board;
 use crate::error::RunError;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Stream};
 use crate::output::{chain, make, queue};
 use crate::overlay::SeehearOverlay;
 use crate::plan::Plan;
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(super) averaged_channels: AtomicU32,
     /// Nothing is analysed: one of the streams is not there.
     pub(super) passing: AtomicBool,
+    /// A stream is flushed: what still comes of either is of no programme, and no reason to end.
+    pub(super) flushing: AtomicBool,
     /// The run is being stopped: what is still under way is not waited for.
     pub(super) stopping: AtomicBool,
 }
@@ -62,15 +64,32 @@ impl Shared {
         self.close();
     }
 
+    /// Nobody may wait for anybody until [`Shared::reopen`], and the streams go on.
+    pub(crate) fn flush(&self) {
+        self.flushing.store(true, Ordering::Release);
+        self.close();
+    }
+
+    /// What is there of a stream that was flushed is of no programme.
+    pub(crate) fn forget(&self, flushed: Stream) {
+        self.inbox.forget(flushed);
+    }
+
     /// For a new programme.
     pub(crate) fn reopen(&self) {
-        self.inbox.reopen();
         if let Some(board) = &self.board {
             board.restart();
         }
         if let Some(curve) = &self.curve {
             curve.restart();
         }
+        self.inbox.reopen();
+        self.flushing.store(false, Ordering::Release);
+    }
+
+    /// Between [`Shared::flush`] and [`Shared::reopen`].
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.flushing.load(Ordering::Acquire)
     }
 
     /// Pictures and sound buffers dropped for want of time.
@@ -107,7 +126,7 @@ pub(crate) struct GraphOptions<'a> {
 pub(crate) struct Out {
     /// Draws.
     pub(crate) overlay: SeehearOverlay,
-    /// A tee of the picture.
+    /// Where the picture goes on: it has one source pad.
     pub(crate) picture: gst::Element,
     /// A tee of the sound.
     pub(crate) sound: gst::Element,
@@ -141,6 +160,14 @@ impl Sinks {
             sink.set_state(gst::State::Playing).map_err(|e| setup(&format!("{}: {e}", sink.name())))?;
         }
         Ok(these)
+    }
+
+    pub(crate) fn of(&self, stream: Stream) -> &gst::Element {
+        let [video, audio] = &self.0;
+        match stream {
+            Stream::Video => video,
+            Stream::Audio => audio,
+        }
     }
 
     /// Whether an object is one of them.
@@ -180,6 +207,7 @@ impl Graph {
             unusable: AtomicU64::new(0),
             averaged_channels: AtomicU32::new(0),
             passing: AtomicBool::new(false),
+            flushing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });
 
@@ -217,8 +245,8 @@ impl Graph {
             let overlay = SeehearOverlay::with_board(Arc::clone(board), o.plan.live.then_some(wait));
             // Room for the pictures that wait for their result, and some for the encoder's hiccups.
             let before = queue(clock_time(wait + TimeDelta::from_ms(160)), 0)?;
-            let picture = make("tee")?;
-            chain(bin, &[&before, overlay.upcast_ref(), &picture])?;
+            chain(bin, &[&before, overlay.upcast_ref()])?;
+            let picture = overlay.clone().upcast();
             // The objects are looked up by the pictures' own times, which live correction moves.
             if let Some(drawn) = o.drawn {
                 overlay.draw_marks(drawn.marks);

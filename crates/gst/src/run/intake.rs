@@ -43,9 +43,10 @@ fn unusable(shared: &Shared, sample: &gst::Sample) -> gst::FlowSuccess {
     gst::FlowSuccess::Ok
 }
 
-/// Nobody reads the inbox any more: the stream ends here, unless it only passes.
+/// Nobody reads the inbox any more: the stream ends here, unless it only passes, or will be read again.
 fn pushed(shared: &Shared, result: Result<(), Closed>) -> Result<gst::FlowSuccess, gst::FlowError> {
-    if result.is_ok() || shared.passing.load(Ordering::Acquire) {
+    let goes_on = || [&shared.passing, &shared.flushing].iter().any(|flag| flag.load(Ordering::Acquire));
+    if result.is_ok() || goes_on() {
         return Ok(gst::FlowSuccess::Ok);
     }
     Err(gst::FlowError::Eos)
@@ -190,7 +191,7 @@ pub(super) fn audio_sink(shared: &Arc<Shared>) -> AppSink {
                         .and_then(|s| s.segment().downcast_ref::<gst::ClockTime>())
                         .and_then(|s| s.to_running_time(end));
                     if let Some(until) = until
-                        && gap.inbox.push_audio(AudioItem::Gap { until: timestamp(until) }).is_err()
+                        && pushed(&gap, gap.inbox.push_audio(AudioItem::Gap { until: timestamp(until) })).is_err()
                     {
                         return false;
                     }
