@@ -135,7 +135,7 @@ fn a_mask_hides_and_messages_can_be_left_out() {
 }
 
 #[test]
-fn a_seek_begins_again_and_states_can_be_cycled() {
+fn a_seek_after_the_end_begins_again() {
     let p = pipeline(&format!(
         "{} filesrc location={} ! decodebin name=d d. ! queue ! s.video_sink d. ! queue ! s.audio_sink {SINKS}",
         seehear(""),
@@ -151,18 +151,6 @@ fn a_seek_begins_again_and_states_can_be_cycled() {
         assert_eq!((rest["seehear-header"], rest["seehear-summary"]), (1, 1));
     }
     p.set_state(gst::State::Null).unwrap();
-    // Stopped in the midst of it, by and by, without anybody waiting for ever.
-    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
-    let mut before = 0;
-    for k in 0..6 {
-        p.set_state(gst::State::Playing).unwrap();
-        std::thread::sleep(Duration::from_millis(60 * k));
-        p.set_state(gst::State::Null).unwrap();
-        if k == 1 {
-            before = threads();
-        }
-    }
-    assert!(threads() <= before + 1, "{before} threads became {}", threads());
 }
 
 #[test]
