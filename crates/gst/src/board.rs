@@ -59,6 +59,8 @@ impl Default for Slide {
 struct State {
     slides: VecDeque<Slide>,
     done: bool,
+    /// Nothing will be told of pictures until then.
+    given_up: Option<Timestamp>,
 }
 
 /// The board.
@@ -85,7 +87,7 @@ impl Board {
     #[must_use]
     pub fn new(heat: bool) -> Self {
         let slides = (0..KEPT).map(|_| Slide::empty()).collect();
-        let state = State { slides, done: false };
+        let state = State { slides, done: false, given_up: None };
         let board = Self { state: Mutex::new(state), changed: Condvar::new(), heat };
         board.lock().slides.clear();
         board
@@ -129,6 +131,19 @@ impl Board {
         state.done = false;
     }
 
+    /// Of the pictures up to `t` none will be told of, though reports of later ones will come.
+    pub fn give_up_to(&self, t: Timestamp) {
+        let mut state = self.lock();
+        state.given_up = state.given_up.max(Some(t));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Another stream of pictures comes: none of it is given up.
+    pub fn forget_given_up(&self) {
+        self.lock().given_up = None;
+    }
+
     /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`.
     pub fn read(&self, t: Timestamp, patience: Duration, into: &mut Slide) -> Found {
         let deadline = Instant::now() + patience;
@@ -136,7 +151,7 @@ impl Board {
         loop {
             let reached = state.slides.back().is_some_and(|s| t - s.start < SLOT);
             let now = Instant::now();
-            if reached || state.done || now >= deadline {
+            if reached || state.done || state.given_up >= Some(t) || now >= deadline {
                 break;
             }
             state = self.changed.wait_timeout(state, deadline - now).unwrap_or_else(PoisonError::into_inner).0;
@@ -203,6 +218,22 @@ mod tests {
         assert_eq!(read(39_000 + 7), (Found::Own, 39_000.0));
         assert_eq!(read(40_010), (Found::Older, 39_960.0));
         assert_eq!(read(0).0, Found::Nothing, "long forgotten");
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_waited_for() {
+        let board = Board::new(false);
+        let mut slide = Slide::default();
+        board.give_up_to(Timestamp::from_ms(100));
+        board.give_up_to(Timestamp::from_ms(60));
+        board.restart();
+        let long = Duration::from_secs(60);
+        assert_eq!(board.read(Timestamp::from_ms(100), long, &mut slide), Found::Nothing);
+        post(&board, 120);
+        assert_eq!(board.read(Timestamp::from_ms(140), long, &mut slide), Found::Own);
+        board.forget_given_up();
+        assert_eq!(board.read(Timestamp::from_ms(200), Duration::ZERO, &mut slide), Found::Older);
+        assert_eq!(board.lock().given_up, None);
     }
 
     #[test]

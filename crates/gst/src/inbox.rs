@@ -206,6 +206,11 @@ impl<V, A> Inbox<V, A> {
         self.changed.notify_all();
     }
 
+    /// Nothing is taken in at present.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// The next item of a wanted stream, waiting at most `patience` for it.
     pub fn take(&self, want: Want, patience: Duration) -> Taken<V, A> {
         let deadline = Instant::now() + patience;

@@ -75,6 +75,8 @@ pub(super) struct Analysis<'a> {
     /// The sample that the session is of, where only samples are analysed.
     sample: Option<i64>,
     told_header: bool,
+    /// The last picture taken.
+    taken: Option<Timestamp>,
     arrivals: VecDeque<(Timestamp, Instant)>,
     samples: Vec<f32>,
     outcome: Outcome,
@@ -114,6 +116,7 @@ impl<'a> Analysis<'a> {
             session: None,
             sample: None,
             told_header: false,
+            taken: None,
             arrivals: VecDeque::with_capacity(ARRIVALS),
             samples: Vec::with_capacity(16_000),
             outcome: Outcome::default(),
@@ -124,6 +127,11 @@ impl<'a> Analysis<'a> {
     pub(super) fn run(mut self) -> Result<Outcome, RunError> {
         let _finish = Finish(self.shared);
         let result = self.take_all();
+        if let Some(pts) = self.taken
+            && self.shared.is_flushing()
+        {
+            self.shared.give_up_to(pts);
+        }
         self.shared.gave_up.store(result.is_err(), Ordering::Release);
         match result {
             // Whoever read the events went away: that is an end, not a failure.
@@ -180,6 +188,7 @@ impl<'a> Analysis<'a> {
     }
 
     fn take_frame(&mut self, item: VideoItem, arrival: Instant) -> Result<(), RunError> {
+        self.taken = Some(item.frame.pts);
         if let Some(sample) = self.job.sample {
             let index = sample.index(item.frame.pts);
             if self.sample != index {

@@ -14,7 +14,7 @@ use crate::source::Targets;
 use crate::sync::{SyncCurve, delay_picture, delay_sound, sound_caps};
 use crate::time::clock_time;
 use gst::prelude::*;
-use seehear::time::TimeDelta;
+use seehear::time::{TimeDelta, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
@@ -73,6 +73,19 @@ impl Shared {
     /// What is there of a stream that was flushed is of no programme.
     pub(crate) fn forget(&self, flushed: Stream) {
         self.inbox.forget(flushed);
+        if let Some(board) = &self.board
+            && flushed == Stream::Video
+        {
+            board.forget_given_up();
+        }
+    }
+
+    /// A picture that no analysis will see: one of a flushed analysis, or come between the one and the next. Whoever shows
+    /// it must not wait for its report, since what it holds up may be the first picture of the next analysis.
+    pub(super) fn give_up_to(&self, pts: Timestamp) {
+        if let Some(board) = &self.board {
+            board.give_up_to(pts);
+        }
     }
 
     /// For a new programme.

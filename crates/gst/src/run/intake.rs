@@ -46,7 +46,8 @@ fn unusable(shared: &Shared, sample: &gst::Sample) -> gst::FlowSuccess {
 /// Nobody reads the inbox any more: the stream ends here, unless it only passes, or will be read again.
 fn pushed(shared: &Shared, result: Result<(), Closed>) -> Result<gst::FlowSuccess, gst::FlowError> {
     let goes_on = || [&shared.passing, &shared.flushing].iter().any(|flag| flag.load(Ordering::Acquire));
-    if result.is_ok() || goes_on() {
+    // Open again by now: it was a flush that closed it.
+    if result.is_ok() || goes_on() || !shared.inbox.is_closed() {
         return Ok(gst::FlowSuccess::Ok);
     }
     Err(gst::FlowError::Eos)
@@ -152,7 +153,11 @@ pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
                 pixel_aspect: f64::from(par.numer()) / f64::from(par.denom().max(1)),
             };
             let item = VideoItem { frame: Frame { pts, duration, picture }, format };
-            pushed(&into, into.inbox.push_video(item))
+            let result = into.inbox.push_video(item);
+            if result.is_err() {
+                into.give_up_to(pts);
+            }
+            pushed(&into, result)
         })
         .eos(move |_| end.inbox.end_video())
         .build();
