@@ -16,14 +16,14 @@ DENY_VERSION := 0.20.2
 PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x \
-  ffmpeg libespeak-ng1 espeak-ng-data python3-venv python3-pip
+  ffmpeg libespeak-ng1 espeak-ng-data python3-venv python3-pip mosquitto openssl
 
 VENV := .deps/venv
 ORT := .deps/onnxruntime/libonnxruntime.so
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean
+.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -54,7 +54,7 @@ $(ORT): | packages
 
 $(VENV)/ready: training/pyproject.toml | packages
 	@echo "making the Python environment (PyTorch: some gigabytes, once)"; $(PYTHON) -m venv $(VENV); \
-	$(VENV)/bin/pip install -q --disable-pip-version-check "./training[dev,train]"; \
+	$(VENV)/bin/pip install -q --disable-pip-version-check --no-cache-dir "./training[dev,train]"; \
 	$(VENV)/bin/pip uninstall -q -y seehear-training; touch $@
 
 $(DENY):
@@ -125,3 +125,8 @@ train: $(VENV)/ready ## train an engine on FOOTAGE=DIR (and FACE_MODEL=FILE VOIC
 
 clean: ## remove what was built, leave .deps
 	rm -rf target out
+
+look: setup ## the dashboard in headless Chromium: checks, and screenshots into OUT/look
+	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium" >&2; exit 1; }
+	@cargo build -q --release -p seehear-serve --example demo
+	$(PYTHON) crates/serve/tests/look.py target/release/examples/demo "$(OUT)/look"

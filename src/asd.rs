@@ -48,6 +48,15 @@ impl Default for SpeakingConfig {
     }
 }
 
+impl SpeakingConfig {
+    /// Has speaking begin at another probability; the one at which it ends keeps its ratio to it.
+    pub fn set_threshold(&mut self, on_probability: f32) {
+        let ratio = self.off_probability / self.on_probability.max(f32::MIN_POSITIVE);
+        self.on_probability = on_probability;
+        self.off_probability = (on_probability * ratio).min(on_probability);
+    }
+}
+
 /// What the sound is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -173,6 +182,11 @@ impl SpeakingDecider {
         std::mem::take(&mut self.ready).then_some((&self.speakers[..], self.voice))
     }
 
+    /// [`SpeakingConfig::set_threshold`], from the next slot on.
+    pub fn set_threshold(&mut self, on_probability: f32) {
+        self.config.set_threshold(on_probability);
+    }
+
     /// None: hold times delay a change of the answer, not the answer.
     #[must_use]
     pub fn latency(&self) -> TimeDelta {
@@ -253,6 +267,21 @@ mod tests {
         }
         assert_eq!(last, Voice::None);
         assert_eq!(run(&mut d, &[3.0], true, false).0, [false]);
+    }
+
+    #[test]
+    fn another_threshold_holds_from_the_next_slot_on() {
+        let mut d = decider();
+        let probability = d.config.calibration.probability(0.5);
+        let ratio = d.config.off_probability / d.config.on_probability;
+        d.set_threshold(probability + 0.1);
+        assert!((d.config.off_probability / d.config.on_probability - ratio).abs() < 1e-6);
+        for _ in 0..20 {
+            assert_eq!(run(&mut d, &[0.5], true, true).0, [false]);
+        }
+        d.set_threshold(probability - 0.1);
+        let said: Vec<bool> = (0..20).map(|_| run(&mut d, &[0.5], true, true).0[0]).collect();
+        assert!(!said[0] && said[19]);
     }
 
     #[test]

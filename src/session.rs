@@ -340,6 +340,11 @@ impl<P: Luma> Session<P> {
         self.stages.tracker.give_ids_from(u32::try_from(used).unwrap_or(u32::MAX - 1));
     }
 
+    /// [`SpeakingConfig::set_threshold`], from the next slot that is pulled on.
+    pub fn set_threshold(&mut self, on_probability: f32) {
+        self.stages.decider.set_threshold(on_probability);
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn counters(&self) -> SessionCounters {

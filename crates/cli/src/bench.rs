@@ -5,7 +5,7 @@ use crate::{EngineArgs, engine, say};
 use anyhow::{Context, bail};
 use gstseehear::input::Input;
 use gstseehear::plan::Plan;
-use gstseehear::run::{Control, Job, Observer};
+use gstseehear::run::{Control, Job, Observer, SlotTiming};
 use seehear::events::{EventWriter, Header, Summary};
 use seehear::net::Engine;
 use seehear::session::Report;
@@ -144,7 +144,7 @@ impl Observer for Null {
         self.0.header(header.clone())
     }
 
-    fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+    fn report(&mut self, report: &Report<'_>, _: SlotTiming) -> io::Result<()> {
         self.0.report(report)
     }
 }

@@ -8,6 +8,8 @@ mod engine;
 mod find;
 mod run;
 mod say;
+mod serve;
+mod signals;
 mod sync;
 
 use clap::{Parser, Subcommand};

@@ -1,13 +1,15 @@
 //! `seehear run`.
 
 use crate::bar::Bar;
+use crate::serve::{ServeArgs, Service, Teller};
+use crate::signals::Signals;
 use crate::{EngineArgs, calibrate, engine, say};
 use anyhow::Context;
 use gstseehear::error::RunError;
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
-use gstseehear::run::{Control, Job, Observer, Progress};
+use gstseehear::run::{Control, Job, Observer, Progress, SlotTiming};
 use gstseehear::sync::SyncMode;
 use seehear::correct::SyncState;
 use seehear::events::{EventWriter, Header, Summary, SyncEvent};
@@ -17,7 +19,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -31,6 +32,7 @@ Examples:
   seehear run talk.mp4 --json | jq .on_screen_s      one number for a script
   seehear run rtsp://camera/1 -o meeting.mkv --sync measure
                                                      the same, its sound and picture left as they come
+  seehear run /dev/video0 --http 8080                a dashboard at http://127.0.0.1:8080/, and events for programs
   seehear run torn.mp4 --salvage -o rest.mp4         what can still be read of a damaged file
 
 Ctrl-C, or closing the window, ends a run in order: files are whole up to there. A file gets its name when it \
@@ -110,6 +112,9 @@ pub(crate) struct Args {
     /// Stop after this much of the input, seconds, as in 12.5
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     duration: Option<f64>,
+
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 /// As [`SyncMode`].
@@ -157,11 +162,8 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         calibrate::apply(name, &engine, &mut job, args.quiet || args.json)?;
     }
     let control = Arc::new(Control::default());
-    let asked = Arc::clone(&control);
-    ctrlc::set_handler(move || asked.stop()).context("Ctrl-C can't be caught")?;
-    let step = Arc::new(AtomicBool::new(false));
-    let signal = signal_hook::consts::SIGUSR1;
-    signal_hook::flag::register(signal, Arc::clone(&step)).context("SIGUSR1 can't be caught")?;
+    let signals = Signals::catch(args.serve.reloads())?;
+    let mut service = Service::start(&args.serve, &mut job, args.quiet || args.json)?;
 
     let out: Option<Box<dyn Write + Send>> = match &events_file {
         Some(file) => Some(Box::new(BufWriter::new(File::create(file.path()).context("events")?))),
@@ -175,12 +177,22 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         turns: Turns::default(),
         until: args.duration.map(|s| Duration::from_secs_f64(s).as_nanos()),
         control: Arc::clone(&control),
+        teller: service.as_ref().map(Service::teller),
     };
     let bar = Bar::new(!args.quiet && !args.json);
     let mut averaged_channels = 0;
     let mut look = |p: Progress| {
         averaged_channels = p.averaged_channels;
-        if step.swap(false, Ordering::AcqRel) {
+        if signals.stop() {
+            control.stop();
+        }
+        if let Some(service) = &mut service {
+            service.progress(&p);
+            if signals.take_reload() {
+                service.reload();
+            }
+        }
+        if signals.take_step() {
             match job.sync {
                 SyncMode::Correct => control.step_sync(),
                 SyncMode::Off | SyncMode::Measure => say::note("SIGUSR1: nothing to step, this run corrects nothing"),
@@ -190,6 +202,9 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     };
     let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut look, &control);
     bar.finish();
+    if let Some(service) = service {
+        service.end(result.as_ref().ok());
+    }
     let summary = match result {
         Err(error) if job.plan.live => {
             // What a live source gave before it failed is kept: whole lines, no summary.
@@ -319,22 +334,29 @@ struct Talker {
     turns: Turns,
     until: Option<u128>,
     control: Arc<Control>,
+    teller: Option<Teller>,
 }
 
 impl Observer for Talker {
     fn header(&mut self, header: &Header) -> io::Result<()> {
+        if let Some(teller) = &self.teller {
+            teller.header(header);
+        }
         match &mut self.writer {
             Some(w) => w.header(header.clone()),
             None => Ok(()),
         }
     }
 
-    fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+    fn report(&mut self, report: &Report<'_>, timing: SlotTiming) -> io::Result<()> {
         if self.until.is_some_and(|ns| u128::try_from(report.start.ns()).is_ok_and(|t| t >= ns)) {
             self.control.stop();
             return Ok(());
         }
         self.turns.report(report);
+        if let Some(teller) = &self.teller {
+            teller.report(report, timing, &self.control);
+        }
         if let Some(w) = &mut self.writer {
             w.report(report)?;
             if self.flush {

@@ -14,7 +14,7 @@ use anyhow::Context;
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
-use gstseehear::run::{Control, Job, Observer, Progress, Sample};
+use gstseehear::run::{Control, Job, Observer, Progress, Sample, SlotTiming};
 use seehear::events::Header;
 use seehear::net::Engine;
 use seehear::session::Report;
@@ -251,7 +251,7 @@ impl Observer for Listener {
         Ok(())
     }
 
-    fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+    fn report(&mut self, report: &Report<'_>, _: SlotTiming) -> io::Result<()> {
         if self.until.is_some_and(|s| (report.start - Timestamp::ZERO).as_s_f64() >= s) {
             self.control.stop();
             return Ok(());

@@ -9,6 +9,7 @@ use seehear::session::Report;
 use seehear::time::{SLOT, Timestamp};
 use seehear::tracker::MAX_OBJECTS;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,7 +69,8 @@ struct State {
 pub struct Board {
     state: Mutex<State>,
     changed: Condvar,
-    heat: bool,
+    marks: AtomicBool,
+    heat: AtomicBool,
 }
 
 /// What the overlay found.
@@ -88,13 +90,29 @@ impl Board {
     pub fn new(heat: bool) -> Self {
         let slides = (0..KEPT).map(|_| Slide::empty()).collect();
         let state = State { slides, done: false, given_up: None };
-        let board = Self { state: Mutex::new(state), changed: Condvar::new(), heat };
+        let (marks, heat) = (AtomicBool::new(true), AtomicBool::new(heat));
+        let board = Self { state: Mutex::new(state), changed: Condvar::new(), marks, heat };
         board.lock().slides.clear();
         board
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the objects are drawn; pictures wait for their results in any case.
+    pub fn show_marks(&self, show: bool) {
+        self.marks.store(show, Ordering::Relaxed);
+    }
+
+    /// Whether heat maps are drawn, from the next report on.
+    pub fn show_heat(&self, show: bool) {
+        self.heat.store(show, Ordering::Relaxed);
+    }
+
+    /// As last said to [`Board::show_marks`].
+    pub fn marks_shown(&self) -> bool {
+        self.marks.load(Ordering::Relaxed)
     }
 
     /// Puts a report on the board.
@@ -110,8 +128,10 @@ impl Board {
             let mark = Mark { id: s.object.id, speaking: s.speaking, width: even(rect.w), height: even(rect.h) };
             Drawn { mark, x: round(x0), y: round(y0), score: s.probability }
         }));
-        if self.heat {
+        if self.heat.load(Ordering::Relaxed) {
             draw_heat(&report.map, &mut slide.heat);
+        } else {
+            slide.heat.bgra.clear();
         }
         state.slides.push_back(slide);
         drop(state);

@@ -25,11 +25,12 @@ use crate::run::analysis::{Analysis, Outcome};
 use crate::run::course::{Course, Next, Seen};
 use crate::run::errors::Trouble;
 use crate::run::graph::{Drawing, GraphOptions, Shared};
+pub use crate::run::tap::Tap;
 use crate::source::{self, Found};
 use crate::sync::SyncMode;
 use crate::time::delta;
 use gst::prelude::*;
-use seehear::events::{Header, Summary, SyncEvent};
+use seehear::events::{Drops, Header, Summary, SyncEvent};
 use seehear::net::{Backend, Engine};
 use seehear::session::Report;
 use seehear::sync_meter::Stretch;
@@ -37,9 +38,8 @@ use seehear::time::{SLOT, TimeDelta, Timestamp};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 mod analysis;
@@ -48,6 +48,7 @@ mod errors;
 pub(crate) mod graph;
 mod intake;
 mod listen;
+mod tap;
 
 pub use listen::{Heard, listen};
 
@@ -66,10 +67,19 @@ pub trait Observer: Send {
     ///
     /// # Errors
     /// As for the header.
-    fn report(&mut self, report: &Report<'_>) -> io::Result<()>;
+    fn report(&mut self, report: &Report<'_>, timing: SlotTiming) -> io::Result<()>;
 
     /// After the last report of a session: what its sync meter, if it has one, had begun.
     fn last_stretch(&mut self, _stretch: &Stretch) {}
+}
+
+/// How long a slot took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotTiming {
+    /// Work of the analysis since the report before.
+    pub busy: Duration,
+    /// From its last picture's arrival to its report; live only.
+    pub latency: Option<Duration>,
 }
 
 /// How far a run has come, and what it has met.
@@ -85,6 +95,8 @@ pub struct Progress {
     pub wall: Duration,
     /// Sound channels that are averaged because nobody says where they stand; 0 where there are none such.
     pub averaged_channels: u32,
+    /// What was not done so far.
+    pub drops: Drops,
 }
 
 /// What to run.
@@ -114,6 +126,8 @@ pub struct Job {
     /// How much later than its picture the device is known to give its sound: the earlier stream is held back by as much
     /// before anything else sees it.
     pub device_offset: TimeDelta,
+    /// Who looks at single pictures while it runs.
+    pub tap: Option<Arc<dyn Tap>>,
 }
 
 /// Of every `every` of the input only the first `take` is analysed; each sample is a programme of its own.
@@ -138,6 +152,19 @@ impl Sample {
 pub struct Control {
     stop: AtomicBool,
     step_sync: AtomicBool,
+    any_asked: AtomicBool,
+    asked: Mutex<Asked>,
+}
+
+/// Changes asked for; they hold from the next slot on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Asked {
+    /// Probability from which on somebody is said to speak.
+    pub(crate) threshold: Option<f32>,
+    /// Whether objects are drawn.
+    pub(crate) marks: Option<bool>,
+    /// Whether the heat map is.
+    pub(crate) heatmap: Option<bool>,
 }
 
 impl Control {
@@ -156,6 +183,33 @@ impl Control {
     /// slot that is analysed and [`SyncCurve::lag`](crate::sync::SyncCurve::lag). Nothing happens where the run does not correct.
     pub fn step_sync(&self) {
         self.step_sync.store(true, Ordering::Release);
+    }
+
+    /// From the next slot on somebody is said to speak from this probability on
+    /// ([`seehear::asd::SpeakingConfig::set_threshold`]).
+    pub fn set_threshold(&self, probability: f32) {
+        self.ask(|asked| asked.threshold = Some(probability));
+    }
+
+    /// Objects are drawn, or not, in what is written or shown. Nothing happens where nothing is.
+    pub fn show_marks(&self, show: bool) {
+        self.ask(|asked| asked.marks = Some(show));
+    }
+
+    /// As [`Control::show_marks`], for the heat map.
+    pub fn show_heatmap(&self, show: bool) {
+        self.ask(|asked| asked.heatmap = Some(show));
+    }
+
+    fn ask(&self, what: impl FnOnce(&mut Asked)) {
+        what(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        self.any_asked.store(true, Ordering::Release);
+    }
+
+    /// What was asked for since the last time this was.
+    fn take_asked(&self) -> Option<Asked> {
+        let any = self.any_asked.swap(false, Ordering::Acquire);
+        any.then(|| std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Whether a step was asked for since the last time this was.
@@ -180,6 +234,7 @@ impl Job {
             sample: None,
             sync: SyncMode::Measure,
             device_offset: TimeDelta::ZERO,
+            tap: None,
         }
     }
 
@@ -276,6 +331,7 @@ impl Built {
                     roi: false,
                 }),
                 corrected: job.sync == SyncMode::Correct,
+                tap: job.tap.clone(),
             },
         )?;
         output::chain(&pipeline, &[element.upcast_ref()])?;
@@ -420,6 +476,7 @@ impl Built {
                 slots,
                 wall: started.elapsed(),
                 averaged_channels: self.shared.averaged_channels.load(Ordering::Relaxed),
+                drops: self.drops(),
             });
             let gave_up = self.shared.gave_up.load(Ordering::Acquire);
             if gave_up {
@@ -523,6 +580,11 @@ impl Built {
         }
     }
 
+    fn drops(&self) -> Drops {
+        let undrawn = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
+        drops(&self.shared, undrawn)
+    }
+
     fn at(&self) -> Option<Timestamp> {
         let ns = self.shared.at.load(Ordering::Relaxed);
         (ns != i64::MIN).then(|| Timestamp::from_ns(ns))
@@ -557,15 +619,28 @@ pub(crate) fn summary(of: &Analysed<'_>, o: Outcome, undrawn: u64, wall: Duratio
         s.latency_ms.p50 = o.latency.percentile_ms(0.5);
         s.latency_ms.p99 = o.latency.percentile_ms(0.99);
     }
+    s.drops = drops(of.shared, undrawn);
     s.set_counters(&o.counters);
-    (s.drops.video_overload, s.drops.audio_overload) = of.shared.inbox.dropped();
-    s.drops.unusable_buffers = of.shared.unusable.load(Ordering::Relaxed);
-    s.drops.undrawn_frames = undrawn;
-    s.drops.stepped_over_frames = of.shared.stepped_over.load(Ordering::Relaxed);
     s.sync = o.correction.map(SyncEvent::from);
     s.on_screen_s = o.on_screen_s();
     s.off_screen_s = o.off_screen_s();
     s
+}
+
+/// What the pipeline did not do.
+fn drops(shared: &Shared, undrawn: u64) -> Drops {
+    let (video_overload, audio_overload) = shared.inbox.dropped();
+    let drops = Drops {
+        video_overload,
+        audio_overload,
+        unusable_buffers: shared.unusable.load(Ordering::Relaxed),
+        undrawn_frames: undrawn,
+        stepped_over_frames: shared.stepped_over.load(Ordering::Relaxed),
+        ..Drops::default()
+    };
+    let mut summary = Summary { drops, ..Summary::default() };
+    summary.set_counters(&shared.counters.lock().unwrap_or_else(PoisonError::into_inner));
+    summary.drops
 }
 
 /// How the pipeline ended.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
-use gstseehear::run::{Control, Job, Observer};
+use gstseehear::run::{Control, Job, Observer, SlotTiming};
 use seehear::calibration::SpeakingCalibration;
 use seehear::events::Header;
 use seehear::geometry::PxPoint;
@@ -255,7 +255,7 @@ impl Observer for Judge<'_> {
         Ok(())
     }
 
-    fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+    fn report(&mut self, report: &Report<'_>, _: SlotTiming) -> io::Result<()> {
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
         let ms = ((report.start - Timestamp::ZERO).as_ms_f64() - self.truth.offset_ms + 0.5 * SLOT.as_ms_f64()) as i64;
         let Some(who) = self.truth.heard(ms) else { return Ok(()) };

@@ -133,7 +133,7 @@ impl Seehear {
             ));
         }
         let drawn = Drawing { marks: settings.overlay, heatmap: settings.heatmap, roi: settings.roi_meta };
-        let options = GraphOptions { plan: &plan, drawn: Some(drawn), corrected: sync == SyncMode::Correct };
+        let options = GraphOptions { plan: &plan, drawn: Some(drawn), corrected: sync == SyncMode::Correct, tap: None };
         let latency = seehear::session::declared_latency(&loaded.engine);
         let graph = self.fill(latency, &options, true)?;
         let name = self.obj().name().to_string();

@@ -1,6 +1,6 @@
 //! What the analysis says, as element messages and properties.
 
-use crate::run::Observer;
+use crate::run::{Observer, SlotTiming};
 use gst::glib;
 use gst::prelude::*;
 use seehear::asd::Speaker;
@@ -62,7 +62,7 @@ impl Observer for Poster {
         self.post(&Event::Header(header.clone()))
     }
 
-    fn report(&mut self, report: &Report<'_>) -> io::Result<()> {
+    fn report(&mut self, report: &Report<'_>, _: SlotTiming) -> io::Result<()> {
         let speaks = |s: &&Speaker| s.speaking;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Latest {

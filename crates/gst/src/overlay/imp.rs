@@ -10,7 +10,7 @@ use gst_video::subclass::prelude::*;
 use gst_video::{VideoFormat, VideoFrameRef, VideoOverlayFormatFlags};
 use seehear::overlay::{Mark, Sprite, draw_mark, line_width};
 use seehear::time::TimeDelta;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,6 @@ struct State {
 pub struct SeehearOverlay {
     state: Mutex<State>,
     undrawn: AtomicU64,
-    hidden: AtomicBool,
     /// What the elements before this one add to a picture's age, ns: a jitter buffer, a decoder.
     upstream_ns: AtomicU64,
 }
@@ -51,10 +50,6 @@ impl SeehearOverlay {
 
     pub(super) fn set_board(&self, board: Arc<Board>, patience: Option<TimeDelta>) {
         self.lock().link = Some(Link { board, patience });
-    }
-
-    pub(super) fn hide_marks(&self, hide: bool) {
-        self.hidden.store(hide, Ordering::Relaxed);
     }
 
     /// How much longer this picture may wait.
@@ -82,7 +77,7 @@ impl SeehearOverlay {
         if found != Found::Own {
             self.undrawn.fetch_add(1, Ordering::Relaxed);
         }
-        if self.hidden.load(Ordering::Relaxed) {
+        if !board.marks_shown() {
             slide.drawn.clear();
         }
         let result = if found == Found::Nothing { Ok(()) } else { blend(&mut state, &slide, frame) };

@@ -29,11 +29,6 @@ impl SeehearOverlay {
         this
     }
 
-    /// Whether marks are drawn; pictures wait for their results in any case.
-    pub(crate) fn draw_marks(&self, draw: bool) {
-        imp::SeehearOverlay::from_obj(self).hide_marks(!draw);
-    }
-
     /// Pictures that were shown without the result of their own slot.
     #[must_use]
     pub fn undrawn(&self) -> u64 {

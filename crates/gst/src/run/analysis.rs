@@ -2,7 +2,7 @@
 
 use super::graph::Shared;
 use super::intake::{AudioItem, VideoItem};
-use super::{Control, Job, Observer, setup};
+use super::{Control, Job, Observer, SlotTiming, setup};
 use crate::error::RunError;
 use crate::inbox::{Item, Taken};
 use crate::picture::GstPicture;
@@ -17,6 +17,7 @@ use seehear::session::{Session, SessionCounters, SourceFormat};
 use seehear::time::{SLOT, TimeDelta, Timestamp};
 use std::collections::VecDeque;
 use std::io;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -77,9 +78,13 @@ pub(super) struct Analysis<'a> {
     told_header: bool,
     /// The last picture taken.
     taken: Option<Timestamp>,
+    /// Where it is not the job's: asked for since.
+    threshold: Option<f32>,
     arrivals: VecDeque<(Timestamp, Instant)>,
     samples: Vec<f32>,
     outcome: Outcome,
+    /// What of the outcome's busy time was told with reports.
+    told_busy: Duration,
     before: SessionCounters,
 }
 
@@ -117,9 +122,11 @@ impl<'a> Analysis<'a> {
             sample: None,
             told_header: false,
             taken: None,
+            threshold: None,
             arrivals: VecDeque::with_capacity(ARRIVALS),
             samples: Vec::with_capacity(16_000),
             outcome: Outcome::default(),
+            told_busy: Duration::ZERO,
             before: SessionCounters::default(),
         })
     }
@@ -222,6 +229,9 @@ impl<'a> Analysis<'a> {
             self.before.align.jumps += 1;
         }
         next.give_ids_from(self.before.objects);
+        if let Some(threshold) = self.threshold {
+            next.set_threshold(threshold);
+        }
         if !std::mem::replace(&mut self.told_header, true) {
             self.observer.header(&Header {
                 schema: SCHEMA,
@@ -274,7 +284,23 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// What was asked for since the last slot.
+    fn change(&mut self) {
+        let Some(asked) = self.control.take_asked() else { return };
+        if let Some(threshold) = asked.threshold {
+            self.threshold = Some(threshold);
+            if let Some((session, _)) = &mut self.session {
+                session.set_threshold(threshold);
+            }
+        }
+        if let Some(board) = &self.shared.board {
+            asked.marks.into_iter().for_each(|show| board.show_marks(show));
+            asked.heatmap.into_iter().for_each(|show| board.show_heat(show));
+        }
+    }
+
     fn report_all(&mut self) -> Result<(), RunError> {
+        self.change();
         let Some((session, _)) = &mut self.session else { return Ok(()) };
         loop {
             let jumps = session.counters().align.jumps;
@@ -305,23 +331,27 @@ impl<'a> Analysis<'a> {
             if let Some(board) = &self.shared.board {
                 board.post(&report);
             }
-            self.observer.report(&report)?;
-            self.outcome.slots += 1;
-            self.outcome.on_screen += u64::from(report.voice == Voice::OnScreen);
-            self.outcome.off_screen += u64::from(report.voice == Voice::OffScreen);
-            self.shared.at.store(report.start.ns(), Ordering::Relaxed);
-            self.shared.slots.store(self.outcome.slots, Ordering::Relaxed);
             // The picture of this slot is the last that had come by its middle.
             let middle = report.start + TimeDelta::from_ns(SLOT.ns().div_euclid(2));
             let mut arrival = None;
             while self.arrivals.front().is_some_and(|(pts, _)| *pts <= middle) {
                 arrival = self.arrivals.pop_front();
             }
-            if let Some((_, at)) = arrival {
-                self.outcome
-                    .latency
-                    .push(TimeDelta::from_ns(i64::try_from(at.elapsed().as_nanos()).unwrap_or(i64::MAX)));
+            let latency = arrival.map(|(_, at)| at.elapsed());
+            if let Some(latency) = latency {
+                let ns = i64::try_from(latency.as_nanos()).unwrap_or(i64::MAX);
+                self.outcome.latency.push(TimeDelta::from_ns(ns));
             }
+            let busy = self.outcome.busy - std::mem::replace(&mut self.told_busy, self.outcome.busy);
+            let timing = SlotTiming { busy, latency: latency.filter(|_| self.job.plan.live) };
+            self.observer.report(&report, timing)?;
+            self.outcome.slots += 1;
+            self.outcome.on_screen += u64::from(report.voice == Voice::OnScreen);
+            self.outcome.off_screen += u64::from(report.voice == Voice::OffScreen);
+            self.shared.at.store(report.start.ns(), Ordering::Relaxed);
+            self.shared.slots.store(self.outcome.slots, Ordering::Relaxed);
+            let counters = sum(self.before, session.counters());
+            *self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The picture of it is in [`crate::run`]. The element `seehear` puts it into itself, and a run the element into its pipeline.
 
+use super::tap::{self, Tap};
 use super::{intake, setup};
 use crate::board::Board;
 use crate::error::RunError;
@@ -14,9 +15,10 @@ use crate::source::Targets;
 use crate::sync::{SyncCurve, delay_picture, delay_sound, sound_caps};
 use crate::time::clock_time;
 use gst::prelude::*;
+use seehear::session::SessionCounters;
 use seehear::time::{TimeDelta, Timestamp};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// What the threads share.
 pub(crate) struct Shared {
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
     pub(super) reached: AtomicI64,
     /// Buffers without a time stamp, or that could not be mapped.
     pub(super) unusable: AtomicU64,
+    /// The analysis's own account.
+    pub(super) counters: Mutex<SessionCounters>,
     /// As in [`Progress`](super::Progress).
     pub(super) averaged_channels: AtomicU32,
     /// Nothing is analysed: one of the streams is not there.
@@ -124,7 +128,7 @@ pub(crate) struct Drawing {
 }
 
 /// What a graph is built for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GraphOptions<'a> {
     /// Queues, drop policy, live or not.
     pub(crate) plan: &'a Plan,
@@ -132,6 +136,8 @@ pub(crate) struct GraphOptions<'a> {
     pub(crate) drawn: Option<Drawing>,
     /// The offset is taken out of what goes on.
     pub(crate) corrected: bool,
+    /// Who looks at single pictures.
+    pub(crate) tap: Option<Arc<dyn Tap>>,
 }
 
 /// What goes on.
@@ -218,6 +224,7 @@ impl Graph {
             corrupt_at: AtomicI64::new(0),
             reached: AtomicI64::new(0),
             unusable: AtomicU64::new(0),
+            counters: Mutex::default(),
             averaged_channels: AtomicU32::new(0),
             passing: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -253,6 +260,9 @@ impl Graph {
         chain(bin, &[&mono, &make("audioresample")?, audio_sink.upcast_ref()])?;
         link(&audio_tee, &mono)?;
 
+        if let Some(tap) = &o.tap {
+            tap::attach(bin, &video_tee, tap)?;
+        }
         let mut out = None;
         if let Some(board) = &shared.board {
             let overlay = SeehearOverlay::with_board(Arc::clone(board), o.plan.live.then_some(wait));
@@ -262,7 +272,7 @@ impl Graph {
             let picture = overlay.clone().upcast();
             // The objects are looked up by the pictures' own times, which live correction moves.
             if let Some(drawn) = o.drawn {
-                overlay.draw_marks(drawn.marks);
+                board.show_marks(drawn.marks);
                 if drawn.roi {
                     crate::roi::attach(&source_pad(overlay.upcast_ref())?, board);
                 }
@@ -286,7 +296,7 @@ impl Graph {
     }
 }
 
-fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {
+pub(super) fn link(from: &gst::Element, to: &gst::Element) -> Result<(), RunError> {
     from.link(to).map_err(|e| setup(&e.to_string()))
 }
 
