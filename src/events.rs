@@ -198,6 +198,9 @@ pub struct Summary {
     pub unused_frames: u64,
     /// Times that the time line jumped.
     pub jumps: u64,
+    /// Times that a lost source came back.
+    #[serde(default)]
+    pub reconnects: u64,
     /// Ids given to objects, those of chance included.
     pub ids: u64,
     /// Seconds with a speaker told on screen.

@@ -1,5 +1,6 @@
 //! Progress on a terminal.
 
+use crate::say;
 use gstseehear::run::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use seehear::time::{SLOT, TimeDelta, Timestamp};
@@ -19,7 +20,7 @@ impl Bar {
 
     #[expect(clippy::cast_precision_loss, reason = "display")]
     /// Shows how far a run is.
-    pub(crate) fn update(&self, p: Progress) {
+    pub(crate) fn update(&self, p: &Progress) {
         let Some(bar) = &self.0 else { return };
         let style = |text: &str| ProgressStyle::with_template(text).expect("our own template");
         let ms = |t: TimeDelta| u64::try_from(t.ns().div_euclid(1_000_000)).unwrap_or(0);
@@ -35,6 +36,14 @@ impl Bar {
         let wall = p.wall.as_secs_f64().max(1e-3);
         let fps = p.slots as f64 / wall;
         bar.set_message(format!("{}  {fps:.0} slots/s  {:.1}× real time", p.at, fps * SLOT.as_s_f64()));
+    }
+
+    /// A line for people, above the bar.
+    pub(crate) fn say(&self, line: &str) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| say::note(line)),
+            None => say::note(line),
+        }
     }
 
     /// Shows a share of a piece of work, 0…1.

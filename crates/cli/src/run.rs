@@ -198,7 +198,13 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
                 SyncMode::Off | SyncMode::Measure => say::note("SIGUSR1: nothing to step, this run corrects nothing"),
             }
         }
-        bar.update(p);
+        if let Some(news) = &p.news
+            && !args.quiet
+            && !args.json
+        {
+            bar.say(&news.to_string());
+        }
+        bar.update(&p);
     };
     let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut look, &control);
     bar.finish();
@@ -404,6 +410,7 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
         (d.undrawn_frames, "pictures without their own result"),
         (d.stepped_over_frames, "pictures stepped over"),
         (s.jumps, "jumps of the time line"),
+        (s.reconnects, "times that the source was lost and came back"),
     ];
     let lost: Vec<String> = drops.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !lost.is_empty() {

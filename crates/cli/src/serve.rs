@@ -2,7 +2,7 @@
 
 use crate::say;
 use anyhow::Context;
-use gstseehear::run::{Control, Job, Progress, SlotTiming, Tap};
+use gstseehear::run::{Control, Job, News, Progress, SlotTiming, Tap};
 use gstseehear::sync::SyncMode;
 use seehear::events::{FrameEvent, Header, Summary};
 use seehear::session::Report;
@@ -12,6 +12,7 @@ use seehear_serve::http::{self, Server};
 use seehear_serve::mqtt::{self, Publisher};
 use seehear_serve::notify::{self, Notifier};
 use seehear_serve::record::{self, Recorder};
+use seehear_serve::vitals::Severity;
 use seehear_serve::{Change, Hub, Settings, Timing};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,6 +122,11 @@ impl Service {
 
     /// The run goes on.
     pub(crate) fn progress(&mut self, progress: &Progress) {
+        match &progress.news {
+            Some(news @ News::Lost { .. }) => self.hub.trouble("source", Some((Severity::Failing, news.to_string()))),
+            Some(News::Back { .. }) => self.hub.trouble("source", None),
+            None => {}
+        }
         if self.drops_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
             self.drops_at = Some(Instant::now());
             self.hub.drops(&progress.drops);

@@ -193,7 +193,7 @@ pub(crate) fn measure(
     let mut length = TimeDelta::ZERO;
     let mut look = |p: Progress| {
         length = p.length.unwrap_or(p.at - Timestamp::ZERO);
-        bar.update(p);
+        bar.update(&p);
     };
     let summary = gstseehear::run::run(&job, &engine, &backend, &mut listener, &mut look, control)?;
     bar.finish();

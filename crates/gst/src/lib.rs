@@ -30,6 +30,7 @@ pub mod plan;
 mod roi;
 pub mod run;
 pub mod source;
+mod supply;
 pub mod sync;
 mod time;
 

@@ -49,6 +49,27 @@ pub struct Source {
     pub video: Option<String>,
     /// A `gst-launch` description of the sound alone.
     pub audio: Option<String>,
+    /// What is done when a live source is lost; without it, that is the end of the run.
+    pub reconnect: Option<Reconnect>,
+}
+
+/// How a lost source is waited for: it is built again after a wait, which doubles from time to time and is by chance a
+/// quarter shorter or longer. A source that was never there is an error at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reconnect {
+    /// First wait, ms.
+    pub first_wait_ms: u64,
+    /// Longest wait, ms.
+    pub longest_wait_ms: u64,
+    /// Neither picture nor sound for so long: it is lost, whatever it says, ms.
+    pub silent_after_ms: u64,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { first_wait_ms: 500, longest_wait_ms: 30_000, silent_after_ms: 5_000 }
+    }
 }
 
 /// How one kind of file is written.
@@ -176,6 +197,21 @@ impl Plan {
             }
             (None, Some(_), Some(_)) => {}
             _ => return Err("source takes either launch alone, or video and audio together".into()),
+        }
+        if let Some(r) = &self.source.reconnect {
+            if !self.live {
+                return Err("source.reconnect is for live sources: a file that ends has ended".into());
+            }
+            for (name, ms, range) in [
+                ("first_wait_ms", r.first_wait_ms, 10..=600_000),
+                ("longest_wait_ms", r.longest_wait_ms, r.first_wait_ms..=3_600_000),
+                ("silent_after_ms", r.silent_after_ms, 1_000..=600_000),
+            ] {
+                if !range.contains(&ms) {
+                    let (from, to) = range.into_inner();
+                    return Err(format!("source.reconnect.{name} = {ms} is out of range ({from} to {to})"));
+                }
+            }
         }
         for (name, q) in [("video", &self.queues.video), ("audio", &self.queues.audio)] {
             if !(1..=10_000).contains(&q.max_items) {

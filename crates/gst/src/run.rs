@@ -26,7 +26,9 @@ use crate::run::course::{Course, Next, Seen};
 use crate::run::errors::Trouble;
 use crate::run::graph::{Drawing, GraphOptions, Shared};
 pub use crate::run::tap::Tap;
-use crate::source::{self, Found};
+use crate::source::Found;
+pub use crate::supply::News;
+use crate::supply::{Failure, Supply};
 use crate::sync::SyncMode;
 use crate::time::delta;
 use gst::prelude::*;
@@ -35,6 +37,7 @@ use seehear::net::{Backend, Engine};
 use seehear::session::Report;
 use seehear::sync_meter::Stretch;
 use seehear::time::{SLOT, TimeDelta, Timestamp};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -83,7 +86,7 @@ pub struct SlotTiming {
 }
 
 /// How far a run has come, and what it has met.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// Time of the last report.
     pub at: Timestamp,
@@ -97,6 +100,8 @@ pub struct Progress {
     pub averaged_channels: u32,
     /// What was not done so far.
     pub drops: Drops,
+    /// The source was lost, or is back.
+    pub news: Option<News>,
 }
 
 /// What to run.
@@ -304,6 +309,7 @@ fn prepare_output(job: &Job, path: &std::path::Path) -> Result<PendingFile, RunE
 struct Built {
     pipeline: gst::Pipeline,
     found: Arc<Found>,
+    supply: RefCell<Supply>,
     shared: Arc<Shared>,
     overlay: Option<SeehearOverlay>,
     /// Where the end of the stream is put in when the run is stopped.
@@ -353,11 +359,12 @@ impl Built {
         }
         let early = if job.device_offset > TimeDelta::ZERO { &graph.inputs.video } else { &graph.inputs.audio };
         early.set_offset(job.device_offset.ns().abs());
-        let found = source::build(&job.plan, values, &pipeline, &element.targets()?, job.audio_track)?;
+        let (supply, found) = Supply::new(&job.plan, values, &pipeline, element.targets()?, job.audio_track)?;
         let output = job.output.clone();
         Ok(Self {
             pipeline,
             found,
+            supply: RefCell::new(supply),
             shared: graph.shared,
             overlay: graph.out.map(|o| o.overlay),
             gates: graph.gates,
@@ -379,7 +386,8 @@ impl Built {
         let started = Instant::now();
         let (watched, outcome) = self.attend(job, progress, control, || analyse(&of, observer, control))?;
         let undrawn = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
-        Ok(summary(&of, outcome, undrawn, started.elapsed(), watched.interrupted))
+        let summary = summary(&of, outcome, undrawn, started.elapsed(), watched.interrupted);
+        Ok(Summary { reconnects: self.supply.borrow().returns(), ..summary })
     }
 
     /// Plays the pipeline, with `work` on a thread of its own that takes from the inbox until both streams have ended.
@@ -462,10 +470,15 @@ impl Built {
             return Err(trouble.error(None, self.at()));
         }
         loop {
+            let mut news = None;
             match bus.timed_pop(gst::ClockTime::from_mseconds(40)) {
-                Some(message) => self.hear(&message, &bus, &mut trouble, &mut course)?,
+                Some(message) => match self.of_the_source(&message) {
+                    Some(said) => news = said,
+                    None => self.hear(&message, &bus, &mut trouble, &mut course)?,
+                },
                 None => self.complete(job, &trouble, started.elapsed())?,
             }
+            let news = news.or_else(|| self.supply.borrow_mut().tend(Instant::now()));
             if length.is_none() && !job.plan.live {
                 length = self.pipeline.query_duration().map(delta);
             }
@@ -477,6 +490,7 @@ impl Built {
                 wall: started.elapsed(),
                 averaged_channels: self.shared.averaged_channels.load(Ordering::Relaxed),
                 drops: self.drops(),
+                news,
             });
             let gave_up = self.shared.gave_up.load(Ordering::Acquire);
             if gave_up {
@@ -493,6 +507,23 @@ impl Built {
                     return Err(setup("the pipeline did not end within 20 s of being stopped"));
                 }
             }
+        }
+    }
+
+    /// An error of a source that is built again; `None` for whatever else is said.
+    fn of_the_source(&self, message: &gst::MessageRef) -> Option<Option<News>> {
+        let gst::MessageView::Error(e) = message.view() else { return None };
+        let mut supply = self.supply.borrow_mut();
+        let source = message.src()?;
+        if !supply.has(source) {
+            // What was taken down may still have had something to say.
+            let stale = !source.has_as_ancestor(&self.pipeline) && source != self.pipeline.upcast_ref::<gst::Object>();
+            return stale.then_some(None);
+        }
+        match supply.failed(&e.error().to_string(), Instant::now()) {
+            Failure::OfTheRun => None,
+            Failure::Known => Some(None),
+            Failure::Lost(news) => Some(Some(news)),
         }
     }
 

@@ -58,7 +58,7 @@ impl Found {
     }
 }
 
-/// Builds the plan's source into `pipeline` and links what it finds to `targets`; of several sound tracks that of number
+/// Builds the plan's source into `pipeline`, as the bins returned, and links what it finds to `targets`; of several sound tracks that of number
 /// `audio_track`, from 0, in the order in which the source shows them.
 ///
 /// # Errors
@@ -69,17 +69,18 @@ pub fn build(
     pipeline: &gst::Pipeline,
     targets: &Targets,
     audio_track: usize,
-) -> Result<Arc<Found>, RunError> {
+) -> Result<(Arc<Found>, Vec<gst::Bin>), RunError> {
     let found = Arc::new(Found::default());
     if let Some(launch) = &plan.source.launch {
         let bin = parse(launch, values, "source.launch")?;
         let source = find(&bin)?;
         add(pipeline, bin.upcast_ref())?;
-        watch(&source, pipeline, targets, &found, audio_track);
+        watch(&source, &bin, targets, &found, audio_track);
         let known = Arc::clone(&found);
         source.connect_no_more_pads(move |_| known.complete.store(true, Ordering::Release));
-        return Ok(found);
+        return Ok((found, vec![bin]));
     }
+    let mut bins = Vec::new();
     for (name, text, target, flag) in [
         ("source.video", &plan.source.video, &targets.video, &found.video),
         ("source.audio", &plan.source.audio, &targets.audio, &found.audio),
@@ -90,9 +91,10 @@ pub fn build(
         add(pipeline, bin.upcast_ref())?;
         pad.link(target).map_err(|e| setup(format!("{name}: does not end in what seehear takes: {e}")))?;
         flag.store(true, Ordering::Release);
+        bins.push(bin);
     }
     found.complete.store(true, Ordering::Release);
-    Ok(found)
+    Ok((found, bins))
 }
 
 /// The end of a description, as the bin's own pad. Not [`parse_with_pads`]: that takes the sink pad behind a decodebin, which
@@ -153,12 +155,12 @@ fn add(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), RunError>
     pipeline.add(element).map_err(|e| setup(e.to_string()))
 }
 
-fn watch(source: &gst::Element, pipeline: &gst::Pipeline, targets: &Targets, found: &Arc<Found>, audio_track: usize) {
+fn watch(source: &gst::Element, bin: &gst::Bin, targets: &Targets, found: &Arc<Found>, audio_track: usize) {
     let targets = targets.clone();
     let found = Arc::clone(found);
-    let pipeline = pipeline.downgrade();
+    let bin = bin.downgrade();
     source.connect_pad_added(move |_, pad| {
-        let Some(pipeline) = pipeline.upgrade() else { return };
+        let Some(bin) = bin.upgrade() else { return };
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let kind = caps.structure(0).map_or("", |s| s.name().as_str());
         let result = if kind.starts_with("video/") && !found.video.swap(true, Ordering::AcqRel) {
@@ -167,7 +169,7 @@ fn watch(source: &gst::Element, pipeline: &gst::Pipeline, targets: &Targets, fou
             found.audio.store(true, Ordering::Release);
             link(pad, &targets.audio)
         } else {
-            forget(&pipeline, pad)
+            forget(&bin, pad)
         };
         if let Err(why) = result {
             *found.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{kind}: {why}"));
@@ -189,14 +191,14 @@ fn link(pad: &gst::Pad, target: &gst::Pad) -> Result<(), String> {
     outer.link(target).map(|_| ()).map_err(|e| e.to_string())
 }
 
-fn forget(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<(), String> {
+fn forget(bin: &gst::Bin, pad: &gst::Pad) -> Result<(), String> {
     let sink = gst::ElementFactory::make("fakesink")
         .property("async", false)
         .property("sync", false)
         .build()
         .map_err(|e| e.to_string())?;
-    pipeline.add(&sink).map_err(|e| e.to_string())?;
+    bin.add(&sink).map_err(|e| e.to_string())?;
     sink.sync_state_with_parent().map_err(|e| e.to_string())?;
     let target = sink.static_pad("sink").ok_or("a sink without a pad")?;
-    link(pad, &target)
+    pad.link(&target).map(|_| ()).map_err(|e| e.to_string())
 }

@@ -259,7 +259,7 @@ fn by_pattern(args: &Args, input: &Input, control: &Arc<Control>) -> anyhow::Res
                 control.stop();
             }
         } else {
-            bar.update(p);
+            bar.update(&p);
         }
     };
     let interrupted = std::thread::scope(|scope| -> anyhow::Result<bool> {

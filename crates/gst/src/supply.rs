@@ -1,0 +1,305 @@
+//! The source of a run, and another one in its place when a live one is lost.
+//!
+//! A camera is unplugged, a server restarts, a network fails: what was built from the plan's description is taken out of the
+//! pipeline, and built again after a wait, longer from time to time and never quite the same, so that a hundred boxes do not
+//! ask a server that has just come back all at once. What is behind the source stays as it is: it sees a gap.
+
+use crate::error::RunError;
+use crate::plan::{Plan, Reconnect};
+use crate::source::{self, Found, Targets};
+use gst::glib;
+use gst::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A source that has worked for so long begins with the first wait again when it is lost.
+const STEADY: Duration = Duration::from_secs(30);
+
+/// What there is to tell of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It is lost; another try comes in `wait`.
+    Lost {
+        /// What it said, or what was seen.
+        why: String,
+        /// Until the next try.
+        wait: Duration,
+    },
+    /// It is back.
+    Back {
+        /// Since it was lost.
+        after: Duration,
+    },
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost { why, wait } => {
+                write!(f, "the source is lost ({why}); another try in {:.1} s", wait.as_secs_f64())
+            }
+            Self::Back { after } => write!(f, "the source is back after {:.1} s", after.as_secs_f64()),
+        }
+    }
+}
+
+/// What a failure of the source means.
+pub(crate) enum Failure {
+    /// The end of the run: it does not reconnect, or has never worked.
+    OfTheRun,
+    /// Last words of what is taken down already.
+    Known,
+    Lost(News),
+}
+
+/// What comes through the pads behind the source.
+#[derive(Debug, Default)]
+struct Flow {
+    buffers: AtomicU64,
+    ended: AtomicBool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// `buffers`: so many had come at `moved`.
+    Up { since: Instant, buffers: u64, moved: Instant },
+    /// Built again, and nothing has come yet.
+    Trying { lost: Instant, since: Instant },
+    Waiting { lost: Instant, until: Instant },
+}
+
+/// See the module.
+pub(crate) struct Supply {
+    plan: Plan,
+    values: BTreeMap<String, String>,
+    pipeline: glib::WeakRef<gst::Pipeline>,
+    targets: Targets,
+    audio_track: usize,
+    bins: Vec<gst::Bin>,
+    flow: Arc<Flow>,
+    state: State,
+    waits: Option<Waits>,
+    /// Times that it came back.
+    returns: u64,
+}
+
+impl Supply {
+    /// Builds the plan's source into `pipeline`, as [`source::build`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn new(
+        plan: &Plan,
+        values: &BTreeMap<String, String>,
+        pipeline: &gst::Pipeline,
+        targets: Targets,
+        audio_track: usize,
+    ) -> Result<(Self, Arc<Found>), RunError> {
+        let flow = Arc::new(Flow::default());
+        let reconnects = plan.source.reconnect.is_some();
+        for pad in [&targets.video, &targets.audio] {
+            let flow = Arc::clone(&flow);
+            pad.add_probe(
+                gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM,
+                move |_, info| {
+                    if info.event().is_none() {
+                        flow.buffers.fetch_add(1, Ordering::Relaxed);
+                    } else if reconnects && info.event().is_some_and(|e| e.type_() == gst::EventType::Eos) {
+                        // The end of this source is not the end of the run.
+                        flow.ended.store(true, Ordering::Release);
+                        info.data = None;
+                        return gst::PadProbeReturn::Handled;
+                    }
+                    gst::PadProbeReturn::Ok
+                },
+            );
+        }
+        let (found, bins) = source::build(plan, values, pipeline, &targets, audio_track)?;
+        let now = Instant::now();
+        let this = Self {
+            plan: plan.clone(),
+            values: values.clone(),
+            pipeline: pipeline.downgrade(),
+            targets,
+            audio_track,
+            bins,
+            flow,
+            state: State::Up { since: now, buffers: 0, moved: now },
+            waits: plan.source.reconnect.clone().map(Waits::new),
+            returns: 0,
+        };
+        Ok((this, found))
+    }
+
+    /// Times that it came back after a loss.
+    pub(crate) fn returns(&self) -> u64 {
+        self.returns
+    }
+
+    /// Whether `object` is of the source: it alone has failed then.
+    pub(crate) fn has(&self, object: &gst::Object) -> bool {
+        self.bins.iter().any(|bin| object == bin.upcast_ref::<gst::Object>() || object.has_as_ancestor(bin))
+    }
+
+    /// It has failed.
+    pub(crate) fn failed(&mut self, why: &str, now: Instant) -> Failure {
+        let never_worked = self.flow.buffers.load(Ordering::Relaxed) == 0;
+        let Some(waits) = self.waits.as_mut().filter(|_| !never_worked) else { return Failure::OfTheRun };
+        let lost = match self.state {
+            State::Up { since, .. } => {
+                if now.saturating_duration_since(since) >= STEADY {
+                    waits.reset();
+                }
+                now
+            }
+            State::Trying { lost, .. } => lost,
+            State::Waiting { .. } => return Failure::Known,
+        };
+        let wait = waits.next(random());
+        self.take_down();
+        self.state = State::Waiting { lost, until: now + wait };
+        Failure::Lost(News::Lost { why: why.to_owned(), wait })
+    }
+
+    fn is_lost(&mut self, why: &str, now: Instant) -> Option<News> {
+        match self.failed(why, now) {
+            Failure::Lost(news) => Some(news),
+            Failure::Known | Failure::OfTheRun => None,
+        }
+    }
+
+    fn take_down(&mut self) {
+        for bin in self.bins.drain(..) {
+            if let Err(e) = bin.set_state(gst::State::Null) {
+                gst::warning!(gst::CAT_DEFAULT, "{}: {e}", bin.name());
+            }
+            if let Some(pipeline) = self.pipeline.upgrade()
+                && let Err(e) = pipeline.remove(&bin)
+            {
+                gst::warning!(gst::CAT_DEFAULT, "{}: {e}", bin.name());
+            }
+        }
+        self.flow.ended.store(false, Ordering::Release);
+    }
+
+    /// Looks after it; often.
+    pub(crate) fn tend(&mut self, now: Instant) -> Option<News> {
+        let reconnect = self.plan.source.reconnect.clone()?;
+        let silent = Duration::from_millis(reconnect.silent_after_ms);
+        let come = self.flow.buffers.load(Ordering::Relaxed);
+        if !matches!(self.state, State::Waiting { .. }) && self.flow.ended.load(Ordering::Acquire) {
+            return self.is_lost("the stream has ended", now);
+        }
+        match &mut self.state {
+            State::Up { buffers, moved, .. } => {
+                if come > *buffers {
+                    (*buffers, *moved) = (come, now);
+                } else if come > 0 && now.saturating_duration_since(*moved) >= silent {
+                    return self.is_lost(&format!("nothing has come for {} s", silent.as_secs()), now);
+                }
+                None
+            }
+            State::Trying { lost, since } => {
+                let (lost, since) = (*lost, *since);
+                if come > self.mark() {
+                    self.state = State::Up { since: now, buffers: come, moved: now };
+                    self.returns += 1;
+                    return Some(News::Back { after: now.saturating_duration_since(lost) });
+                }
+                if now.saturating_duration_since(since) >= silent {
+                    return self.is_lost("no answer", now);
+                }
+                None
+            }
+            State::Waiting { lost, until } => {
+                if now < *until {
+                    return None;
+                }
+                let lost = *lost;
+                self.state = State::Trying { lost, since: now };
+                if let Some(waits) = &mut self.waits {
+                    waits.mark = come;
+                }
+                match self.build_again() {
+                    Ok(()) => None,
+                    Err(e) => self.is_lost(&e.to_string(), now),
+                }
+            }
+        }
+    }
+
+    /// Buffers that had come when it was built again.
+    fn mark(&self) -> u64 {
+        self.waits.as_ref().map_or(0, |w| w.mark)
+    }
+
+    fn build_again(&mut self) -> Result<(), RunError> {
+        let Some(pipeline) = self.pipeline.upgrade() else { return Ok(()) };
+        let (_, bins) = source::build(&self.plan, &self.values, &pipeline, &self.targets, self.audio_track)?;
+        self.bins = bins;
+        for bin in &self.bins {
+            bin.sync_state_with_parent().map_err(|e| RunError::Setup { why: e.to_string() })?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits that grow, by chance a quarter shorter or longer.
+#[derive(Debug)]
+struct Waits {
+    config: Reconnect,
+    tries: u32,
+    mark: u64,
+}
+
+impl Waits {
+    fn new(config: Reconnect) -> Self {
+        Self { config, tries: 0, mark: 0 }
+    }
+
+    fn reset(&mut self) {
+        self.tries = 0;
+    }
+
+    /// `chance`: 0…1.
+    fn next(&mut self, chance: f64) -> Duration {
+        let longest = Duration::from_millis(self.config.longest_wait_ms);
+        let doubled = 1_u64.checked_shl(self.tries).unwrap_or(u64::MAX);
+        let wait = Duration::from_millis(self.config.first_wait_ms.saturating_mul(doubled)).min(longest);
+        self.tries = self.tries.saturating_add(1).min(32);
+        wait.mul_f64(0.75 + 0.5 * chance)
+    }
+}
+
+/// 0…1, other in every process: hash keys are chosen by chance.
+#[expect(clippy::cast_precision_loss, reason = "a chance")]
+fn random() -> f64 {
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_begin_anew_after_a_steady_time() {
+        let config = Reconnect { first_wait_ms: 500, longest_wait_ms: 30_000, silent_after_ms: 5_000 };
+        let mut waits = Waits::new(config);
+        let ms: Vec<u128> = (0..40).map(|_| waits.next(0.5).as_millis()).collect();
+        assert_eq!(ms[..8], [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+        assert!(ms[8..].iter().all(|w| *w == 30_000));
+        waits.reset();
+        assert_eq!((waits.next(0.0).as_millis(), waits.next(1.0).as_millis()), (375, 1_250));
+    }
+
+    #[test]
+    fn chance_is_no_constant_and_within_bounds() {
+        let all: Vec<f64> = (0..50).map(|_| random()).collect();
+        assert!(all.iter().all(|c| (0.0..=1.0).contains(c)));
+        assert!(all.iter().any(|c| *c < 0.4) && all.iter().any(|c| *c > 0.6));
+    }
+}
