@@ -12,8 +12,8 @@ use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A source that has worked for so long begins with the first wait again when it is lost.
@@ -66,10 +66,20 @@ struct Flow {
 #[derive(Debug)]
 enum State {
     /// `buffers`: so many had come at `moved`.
-    Up { since: Instant, buffers: u64, moved: Instant },
+    Up {
+        since: Instant,
+        buffers: u64,
+        moved: Instant,
+    },
     /// Built again, and nothing has come yet.
-    Trying { lost: Instant, since: Instant },
-    Waiting { lost: Instant, until: Instant },
+    Trying {
+        lost: Instant,
+        since: Instant,
+    },
+    Waiting {
+        lost: Instant,
+        until: Instant,
+    },
 }
 
 /// See the module.
@@ -80,6 +90,7 @@ pub(crate) struct Supply {
     targets: Targets,
     audio_track: usize,
     bins: Vec<gst::Bin>,
+    found: Arc<Found>,
     flow: Arc<Flow>,
     state: State,
     waits: Option<Waits>,
@@ -101,22 +112,10 @@ impl Supply {
     ) -> Result<(Self, Arc<Found>), RunError> {
         let flow = Arc::new(Flow::default());
         let reconnects = plan.source.reconnect.is_some();
-        for pad in [&targets.video, &targets.audio] {
-            let flow = Arc::clone(&flow);
-            pad.add_probe(
-                gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM,
-                move |_, info| {
-                    if info.event().is_none() {
-                        flow.buffers.fetch_add(1, Ordering::Relaxed);
-                    } else if reconnects && info.event().is_some_and(|e| e.type_() == gst::EventType::Eos) {
-                        // The end of this source is not the end of the run.
-                        flow.ended.store(true, Ordering::Release);
-                        info.data = None;
-                        return gst::PadProbeReturn::Handled;
-                    }
-                    gst::PadProbeReturn::Ok
-                },
-            );
+        if reconnects {
+            for pad in [&targets.video, &targets.audio] {
+                splice(pad, &flow);
+            }
         }
         let (found, bins) = source::build(plan, values, pipeline, &targets, audio_track)?;
         let now = Instant::now();
@@ -127,6 +126,7 @@ impl Supply {
             targets,
             audio_track,
             bins,
+            found: Arc::clone(&found),
             flow,
             state: State::Up { since: now, buffers: 0, moved: now },
             waits: plan.source.reconnect.clone().map(Waits::new),
@@ -205,10 +205,15 @@ impl Supply {
             }
             State::Trying { lost, since } => {
                 let (lost, since) = (*lost, *since);
+                self.bins.iter().for_each(go_on_to_playing);
                 if come > self.mark() {
                     self.state = State::Up { since: now, buffers: come, moved: now };
                     self.returns += 1;
                     return Some(News::Back { after: now.saturating_duration_since(lost) });
+                }
+                let trouble = self.found.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(why) = trouble {
+                    return self.is_lost(&why, now);
                 }
                 if now.saturating_duration_since(since) >= silent {
                     return self.is_lost("no answer", now);
@@ -239,12 +244,105 @@ impl Supply {
 
     fn build_again(&mut self) -> Result<(), RunError> {
         let Some(pipeline) = self.pipeline.upgrade() else { return Ok(()) };
-        let (_, bins) = source::build(&self.plan, &self.values, &pipeline, &self.targets, self.audio_track)?;
-        self.bins = bins;
+        (self.found, self.bins) = source::build(&self.plan, &self.values, &pipeline, &self.targets, self.audio_track)?;
         for bin in &self.bins {
             bin.sync_state_with_parent().map_err(|e| RunError::Setup { why: e.to_string() })?;
         }
         Ok(())
+    }
+}
+
+/// The time line of one stream over several sources.
+#[derive(Default)]
+struct Splice {
+    /// Of the first source: what is behind knows no other.
+    first: Option<gst::FormattedSegment<gst::ClockTime>>,
+    /// Of the present one, where it is a later one.
+    later: Option<gst::FormattedSegment<gst::ClockTime>>,
+    began: bool,
+    /// The next buffer is the first of its source.
+    fresh: bool,
+}
+
+impl Splice {
+    /// Whether an event goes on. Only the first source's beginning does: encoders that meet a second one lose count of what
+    /// they hold.
+    fn passes(&mut self, event: &gst::EventRef, flow: &Flow) -> bool {
+        match event.view() {
+            gst::EventView::Eos(_) => {
+                flow.ended.store(true, Ordering::Release);
+                false
+            }
+            gst::EventView::StreamStart(_) => {
+                self.fresh = self.began;
+                !std::mem::replace(&mut self.began, true)
+            }
+            gst::EventView::Segment(s) => {
+                let Some(segment) = s.segment().downcast_ref::<gst::ClockTime>() else { return true };
+                match &self.first {
+                    None => {
+                        self.first = Some(segment.clone());
+                        true
+                    }
+                    // A source may begin a new segment by itself.
+                    Some(first) if self.later.is_none() && !self.fresh => {
+                        let same = first == segment;
+                        self.first = Some(segment.clone());
+                        !same
+                    }
+                    Some(_) => {
+                        self.later = Some(segment.clone());
+                        false
+                    }
+                }
+            }
+            _ => true,
+        }
+    }
+
+    /// Stamps a buffer of a later source by the first one's segment: its running time stays as it is.
+    fn stamp(&mut self, buffer: &mut gst::Buffer) {
+        let (Some(first), Some(later)) = (&self.first, &self.later) else { return };
+        let on = |t: Option<gst::ClockTime>| first.position_from_running_time(later.to_running_time(t?)?);
+        let (pts, dts) = (on(buffer.pts()), on(buffer.dts()));
+        let b = buffer.make_mut();
+        b.set_pts(pts);
+        b.set_dts(dts);
+        if std::mem::take(&mut self.fresh) {
+            b.set_flags(gst::BufferFlags::DISCONT);
+        }
+    }
+}
+
+/// Makes one stream of what comes through `pad` from one source after another.
+fn splice(pad: &gst::Pad, flow: &Arc<Flow>) {
+    let flow = Arc::clone(flow);
+    let splice = Mutex::new(Splice::default());
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let mut splice = splice.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                flow.buffers.fetch_add(1, Ordering::Relaxed);
+                splice.stamp(buffer);
+            }
+            Some(gst::PadProbeData::Event(event)) if !splice.passes(event, &flow) => {
+                info.data = None;
+                return gst::PadProbeReturn::Handled;
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// A bin that is not the pipeline itself leaves its way to PLAYING to whoever is above it when one of its children says that
+/// it is in PAUSED at last; above it nobody is on the way.
+fn go_on_to_playing(bin: &gst::Bin) {
+    let (_, now, next) = bin.state(Some(gst::ClockTime::ZERO));
+    if (now, next) == (gst::State::Paused, gst::State::VoidPending)
+        && let Err(e) = bin.set_state(gst::State::Playing)
+    {
+        gst::debug!(gst::CAT_DEFAULT, "{}: {e}", bin.name());
     }
 }
 
