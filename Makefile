@@ -83,7 +83,7 @@ plugin: setup ## the GStreamer plugin, target/release/libgstseehear.so; docs/gst
 	@echo "export GST_PLUGIN_PATH=$(CURDIR)/target/release"
 
 check: setup
-	cargo run -q -p seehear-cli -- check pipelines/*.toml
+	cargo run -q -p seehear-cli -- check pipelines/*.toml pipelines/streams/*.toml
 
 test-python: $(VENV)/ready
 	cd training && ../$(VENV)/bin/ruff check . && ../$(VENV)/bin/python -m pytest -q

@@ -173,6 +173,9 @@ pub struct Drops {
     pub undrawn_frames: u64,
     /// Pictures left out of the output because a step of the correction, asked for by the operator, took delay off.
     pub stepped_over_frames: u64,
+    /// Pictures and sound buffers that a stream out had no room for, its far end being behind.
+    #[serde(default)]
+    pub unstreamed: u64,
 }
 
 /// The last line.

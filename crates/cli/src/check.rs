@@ -4,7 +4,9 @@ use crate::say;
 use anyhow::bail;
 use gstseehear::plan::{BUILT_IN, Plan};
 use gstseehear::source;
+use gstseehear::stream::{self, StreamPlan};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +48,12 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<()> {
 }
 
 fn check(name: &str) -> anyhow::Result<String> {
+    // Files of streams lie in a folder of that name.
+    if Path::new(name).parent().is_some_and(|p| p.ends_with("streams")) {
+        let plan = StreamPlan::parse(&std::fs::read_to_string(name)?).map_err(anyhow::Error::msg)?;
+        stream::check(&plan)?;
+        return Ok(plan.description);
+    }
     let plan = if name.contains(['/', '.']) { Plan::load(name.as_ref())? } else { Plan::built_in(name)? };
     // Values that the input gives at run time; any will do to see whether the descriptions parse.
     let mut values: BTreeMap<String, String> =

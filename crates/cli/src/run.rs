@@ -28,6 +28,8 @@ Examples:
   seehear run /dev/video0 --display --set microphone=hw:2
                                                      a camera and one of `arecord -l`
   seehear run rtsp://camera/1 -o meeting.mkv         record an IP camera until Ctrl-C
+  seehear run rtsp://camera/1 --stream srt://:9000 --stream rtmp://server/live/key
+                                                     the highlighted picture to others
   seehear run test --display --duration 5            does this machine show and play anything?
   seehear run talk.mp4 --json | jq .on_screen_s      one number for a script
   seehear run rtsp://camera/1 -o meeting.mkv --sync measure
@@ -54,6 +56,11 @@ pub(crate) struct Args {
     /// Write the picture with the highlight and its sound; .mp4 (H.264, AAC) or .mkv (H.264, FLAC: the sound unchanged)
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Send the same to a server or a device, live: rtmp://…, srt://…, FILE.m3u8 (HLS), /dev/videoN (v4l2 loopback); may be
+    /// given several times. What a far end does not take in time is dropped and counted; one that fails is tried again
+    #[arg(long = "stream", value_name = "TARGET")]
+    streams: Vec<String>,
 
     /// Show the picture with the highlight, and play the sound; a file is played at the speed of the clock
     #[arg(long)]
@@ -198,11 +205,9 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
                 SyncMode::Off | SyncMode::Measure => say::note("SIGUSR1: nothing to step, this run corrects nothing"),
             }
         }
-        if let Some(news) = &p.news
-            && !args.quiet
-            && !args.json
-        {
-            bar.say(&news.to_string());
+        if !args.quiet && !args.json {
+            p.news.iter().for_each(|news| bar.say(&news.to_string()));
+            p.stream_news.iter().for_each(|news| bar.say(&news.to_string()));
         }
         bar.update(&p);
     };
@@ -258,23 +263,25 @@ fn usage(why: &str) -> ! {
 }
 
 fn job(args: &Args) -> anyhow::Result<Job> {
-    if args.heatmap && args.output.is_none() && !args.display {
-        usage("--heatmap is drawn over the picture: it needs --output FILE or --display");
+    let shown = args.output.is_some() || args.display || !args.streams.is_empty();
+    if args.heatmap && !shown {
+        usage("--heatmap is drawn over the picture: it needs --output FILE, --stream TARGET or --display");
     }
     let input = Input::parse(&args.input);
     let name = match &args.pipeline {
         Some(name) => name.as_str(),
         // Who looks and listens does so by the clock.
-        None if (args.realtime || args.display) && input.pipeline() == "file" => "realtime",
+        None if (args.realtime || args.display || !args.streams.is_empty()) && input.pipeline() == "file" => "realtime",
         None => input.pipeline(),
     };
     let mut plan = if name.contains(['/', '.']) { Plan::load(name.as_ref())? } else { Plan::built_in(name)? };
-    for (option, given) in [("--realtime", args.realtime), ("--display", args.display)] {
+    for (option, given) in
+        [("--realtime", args.realtime), ("--display", args.display), ("--stream", !args.streams.is_empty())]
+    {
         if given && !plan.live {
             usage(&format!("{option} needs a live pipeline; {name} is not (leave --pipeline out, or use realtime)"));
         }
     }
-    let shown = args.output.is_some() || args.display;
     let sync = args.sync.map_or_else(|| Job::sync_by_default(&plan, shown), SyncMode::from);
     if sync == SyncMode::Correct && !plan.live {
         usage(&format!(
@@ -283,7 +290,7 @@ fn job(args: &Args) -> anyhow::Result<Job> {
         ));
     }
     if sync == SyncMode::Correct && !shown {
-        usage("--sync correct corrects what is written or shown: it needs --output FILE or --display");
+        usage("--sync correct corrects what is written or shown: it needs --output FILE, --stream TARGET or --display");
     }
     if let Some(h) = args.net_height {
         plan.stages.net_height = Some(usize::from(h));
@@ -291,6 +298,7 @@ fn job(args: &Args) -> anyhow::Result<Job> {
     Ok(Job {
         values: args.values.iter().cloned().collect(),
         output: args.output.clone(),
+        streams: args.streams.clone(),
         display: args.display,
         heatmap: args.heatmap,
         salvage: args.salvage,
@@ -409,6 +417,7 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
         (d.audio_gaps, "gaps in the sound"),
         (d.undrawn_frames, "pictures without their own result"),
         (d.stepped_over_frames, "pictures stepped over"),
+        (d.unstreamed, "pictures and sound buffers that a stream had no room for"),
         (s.jumps, "jumps of the time line"),
         (s.reconnects, "times that the source was lost and came back"),
     ];

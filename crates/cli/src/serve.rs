@@ -77,7 +77,7 @@ impl Service {
         let Some(config) = args.config()? else { return Ok(None) };
         let hub = Hub::new(&config.name);
         hub.set_slot_timeout(Duration::from_secs(config.slot_timeout_s.into()));
-        let shown = job.output.is_some() || job.display;
+        let shown = job.shown();
         hub.update_settings(|s| {
             *s = Settings {
                 threshold: Some(job.plan.stages.speaking.on_probability),

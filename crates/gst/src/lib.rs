@@ -30,9 +30,11 @@ pub mod plan;
 mod roi;
 pub mod run;
 pub mod source;
+pub mod stream;
 mod supply;
 pub mod sync;
 mod time;
+mod waits;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
     overlay::register(Some(plugin))?;

@@ -141,6 +141,8 @@ pub fn build_file(
     let muxer = only_child(&muxer, "muxer")?;
     let sink = make("filesink")?;
     sink.set_property("location", path.to_string_lossy().as_ref());
+    // What has been written is there, whatever becomes of the program.
+    sink.set_property_from_str("buffer-mode", "unbuffered");
     // Takes no part in prerolling: the first picture comes only once the analysis has seen what follows it.
     sink.set_property("async", false);
     sink.set_property("sync", false);
@@ -168,7 +170,7 @@ pub fn build_file(
 
 /// An AAC encoder begins with a frame of priming (1024 samples) and stamps it with the time of the first sound, so that
 /// all its sound comes 21 ms late at 48 kHz. That frame goes, and the others take the time of what they hold.
-fn take_off_priming(encoder: &gst::Bin) -> Result<(), RunError> {
+pub(crate) fn take_off_priming(encoder: &gst::Bin) -> Result<(), RunError> {
     let pad = encoder
         .static_pad("src")
         .ok_or_else(|| RunError::Setup { why: "audio_encoder: the description has no open end".into() })?;
@@ -257,7 +259,7 @@ pub fn build_display(
 
 /// The first picture comes to a display only once the analysis has seen what follows it, and the analysis is given
 /// nothing before the pipeline plays. What is in `bin` by now, and what an auto sink will choose, does not hold it up.
-fn take_no_part_in_prerolling(bin: &gst::Bin) {
+pub(crate) fn take_no_part_in_prerolling(bin: &gst::Bin) {
     let set = |element: &gst::Element| {
         if element.has_property_with_type("async", bool::static_type()) {
             element.set_property("async", false);
@@ -268,7 +270,7 @@ fn take_no_part_in_prerolling(bin: &gst::Bin) {
 }
 
 /// Takes the one element out of a parsed bin, so that its request pads can be linked.
-fn only_child(bin: &gst::Bin, field: &str) -> Result<gst::Element, RunError> {
+pub(crate) fn only_child(bin: &gst::Bin, field: &str) -> Result<gst::Element, RunError> {
     let children = bin.children();
     let [child] = children.as_slice() else {
         return Err(RunError::Setup { why: format!("{field}: must be one element, not {}", children.len()) });

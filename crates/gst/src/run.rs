@@ -27,6 +27,7 @@ use crate::run::errors::Trouble;
 use crate::run::graph::{Drawing, GraphOptions, Shared};
 pub use crate::run::tap::Tap;
 use crate::source::Found;
+use crate::stream::{StreamNews, StreamOut};
 pub use crate::supply::News;
 use crate::supply::{Failure, Supply};
 use crate::sync::SyncMode;
@@ -41,7 +42,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,8 @@ pub struct Progress {
     pub drops: Drops,
     /// The source was lost, or is back.
     pub news: Option<News>,
+    /// What became of streams out.
+    pub stream_news: Vec<StreamNews>,
 }
 
 /// What to run.
@@ -115,6 +118,8 @@ pub struct Job {
     pub values: BTreeMap<String, String>,
     /// File for the highlighted picture with the original sound.
     pub output: Option<PathBuf>,
+    /// Streams of the same ([`crate::stream::StreamPlan::of`]).
+    pub streams: Vec<String>,
     /// Show it too.
     pub display: bool,
     /// Draw the heat map.
@@ -232,6 +237,7 @@ impl Job {
             plan,
             values: BTreeMap::new(),
             output: None,
+            streams: Vec::new(),
             display: false,
             heatmap: false,
             salvage: false,
@@ -247,6 +253,12 @@ impl Job {
     #[must_use]
     pub fn sync_by_default(plan: &Plan, output: bool) -> SyncMode {
         if plan.live && output { SyncMode::Correct } else { SyncMode::Measure }
+    }
+
+    /// Whether anybody sees the highlighted picture.
+    #[must_use]
+    pub fn shown(&self) -> bool {
+        self.output.is_some() || self.display || !self.streams.is_empty()
     }
 
     /// Damage ends the run: of a file, unless the user wants what is left of it. A live source has its losses.
@@ -270,7 +282,7 @@ pub fn run(
 ) -> Result<Summary, RunError> {
     crate::init()?;
     job.input.check()?;
-    if job.sync == SyncMode::Correct && !(job.plan.live && (job.output.is_some() || job.display)) {
+    if job.sync == SyncMode::Correct && !(job.plan.live && job.shown()) {
         return Err(setup("the offset is corrected in what a live pipeline writes or shows, and nowhere else"));
     }
     let values = values(job)?;
@@ -310,6 +322,10 @@ struct Built {
     pipeline: gst::Pipeline,
     found: Arc<Found>,
     supply: RefCell<Supply>,
+    streams: RefCell<Vec<StreamOut>>,
+    stream_news: RefCell<Vec<StreamNews>>,
+    /// Pictures and sound that streams did not take in time.
+    unstreamed: Arc<AtomicU64>,
     shared: Arc<Shared>,
     overlay: Option<SeehearOverlay>,
     /// Where the end of the stream is put in when the run is stopped.
@@ -331,16 +347,13 @@ impl Built {
             latency,
             &GraphOptions {
                 plan: &job.plan,
-                drawn: (file.is_some() || job.display).then_some(Drawing {
-                    marks: true,
-                    heatmap: job.heatmap,
-                    roi: false,
-                }),
+                drawn: job.shown().then_some(Drawing { marks: true, heatmap: job.heatmap, roi: false }),
                 corrected: job.sync == SyncMode::Correct,
                 tap: job.tap.clone(),
             },
         )?;
         output::chain(&pipeline, &[element.upcast_ref()])?;
+        let (mut streams, unstreamed) = (Vec::new(), Arc::default());
         if let Some(out) = &graph.out {
             let (picture, sound) =
                 (tee(&pipeline, &element, Seehear::OUT.0)?, tee(&pipeline, &element, Seehear::OUT.1)?);
@@ -348,6 +361,10 @@ impl Built {
             if let Some(file) = file {
                 let container = output::container(&job.plan, file.target())?;
                 output::build_file(&pipeline, container, values, file.path(), tees, out.ahead)?;
+            }
+            for target in &job.streams {
+                let name = Input::parse(target).name();
+                streams.push(StreamOut::new(target, name, &pipeline, tees, &unstreamed)?);
             }
             if job.display {
                 output::build_display(&pipeline, &job.plan, values, tees, out.ahead)?;
@@ -365,6 +382,9 @@ impl Built {
             pipeline,
             found,
             supply: RefCell::new(supply),
+            streams: RefCell::new(streams),
+            stream_news: RefCell::default(),
+            unstreamed,
             shared: graph.shared,
             overlay: graph.out.map(|o| o.overlay),
             gates: graph.gates,
@@ -387,7 +407,8 @@ impl Built {
         let (watched, outcome) = self.attend(job, progress, control, || analyse(&of, observer, control))?;
         let undrawn = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
         let summary = summary(&of, outcome, undrawn, started.elapsed(), watched.interrupted);
-        Ok(Summary { reconnects: self.supply.borrow().returns(), ..summary })
+        let drops = Drops { unstreamed: self.unstreamed.load(Ordering::Relaxed), ..summary.drops };
+        Ok(Summary { reconnects: self.supply.borrow().returns(), drops, ..summary })
     }
 
     /// Plays the pipeline, with `work` on a thread of its own that takes from the inbox until both streams have ended.
@@ -472,13 +493,15 @@ impl Built {
         loop {
             let mut news = None;
             match bus.timed_pop(gst::ClockTime::from_mseconds(40)) {
-                Some(message) => match self.of_the_source(&message) {
+                Some(message) => match self.of_an_end(&message) {
                     Some(said) => news = said,
                     None => self.hear(&message, &bus, &mut trouble, &mut course)?,
                 },
                 None => self.complete(job, &trouble, started.elapsed())?,
             }
             let news = news.or_else(|| self.supply.borrow_mut().tend(Instant::now()));
+            let mut stream_news = std::mem::take(&mut *self.stream_news.borrow_mut());
+            stream_news.extend(self.streams.borrow_mut().iter_mut().filter_map(|s| s.tend(Instant::now())));
             if length.is_none() && !job.plan.live {
                 length = self.pipeline.query_duration().map(delta);
             }
@@ -491,6 +514,7 @@ impl Built {
                 averaged_channels: self.shared.averaged_channels.load(Ordering::Relaxed),
                 drops: self.drops(),
                 news,
+                stream_news,
             });
             let gave_up = self.shared.gave_up.load(Ordering::Acquire);
             if gave_up {
@@ -510,11 +534,16 @@ impl Built {
         }
     }
 
-    /// An error of a source that is built again; `None` for whatever else is said.
-    fn of_the_source(&self, message: &gst::MessageRef) -> Option<Option<News>> {
+    /// An error of a source or a stream that is built again; `None` for whatever else is said.
+    fn of_an_end(&self, message: &gst::MessageRef) -> Option<Option<News>> {
         let gst::MessageView::Error(e) = message.view() else { return None };
-        let mut supply = self.supply.borrow_mut();
         let source = message.src()?;
+        if let Some(stream) = self.streams.borrow_mut().iter_mut().find(|s| s.has(source)) {
+            let said = stream.failed(&e.error().to_string(), Instant::now());
+            self.stream_news.borrow_mut().push(said);
+            return Some(None);
+        }
+        let mut supply = self.supply.borrow_mut();
         if !supply.has(source) {
             // What was taken down may still have had something to say.
             let stale = !source.has_as_ancestor(&self.pipeline) && source != self.pipeline.upcast_ref::<gst::Object>();
@@ -613,7 +642,7 @@ impl Built {
 
     fn drops(&self) -> Drops {
         let undrawn = self.overlay.as_ref().map_or(0, SeehearOverlay::undrawn);
-        drops(&self.shared, undrawn)
+        Drops { unstreamed: self.unstreamed.load(Ordering::Relaxed), ..drops(&self.shared, undrawn) }
     }
 
     fn at(&self) -> Option<Timestamp> {

@@ -5,13 +5,13 @@
 //! ask a server that has just come back all at once. What is behind the source stays as it is: it sees a gap.
 
 use crate::error::RunError;
-use crate::plan::{Plan, Reconnect};
+use crate::plan::Plan;
 use crate::source::{self, Found, Targets};
+use crate::waits::Waits;
 use gst::glib;
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -94,6 +94,8 @@ pub(crate) struct Supply {
     flow: Arc<Flow>,
     state: State,
     waits: Option<Waits>,
+    /// Buffers that had come when it was last built.
+    mark: u64,
     /// Times that it came back.
     returns: u64,
 }
@@ -130,6 +132,7 @@ impl Supply {
             flow,
             state: State::Up { since: now, buffers: 0, moved: now },
             waits: plan.source.reconnect.clone().map(Waits::new),
+            mark: 0,
             returns: 0,
         };
         Ok((this, found))
@@ -159,7 +162,7 @@ impl Supply {
             State::Trying { lost, .. } => lost,
             State::Waiting { .. } => return Failure::Known,
         };
-        let wait = waits.next(random());
+        let wait = waits.next();
         self.take_down();
         self.state = State::Waiting { lost, until: now + wait };
         Failure::Lost(News::Lost { why: why.to_owned(), wait })
@@ -206,7 +209,7 @@ impl Supply {
             State::Trying { lost, since } => {
                 let (lost, since) = (*lost, *since);
                 self.bins.iter().for_each(go_on_to_playing);
-                if come > self.mark() {
+                if come > self.mark {
                     self.state = State::Up { since: now, buffers: come, moved: now };
                     self.returns += 1;
                     return Some(News::Back { after: now.saturating_duration_since(lost) });
@@ -226,20 +229,13 @@ impl Supply {
                 }
                 let lost = *lost;
                 self.state = State::Trying { lost, since: now };
-                if let Some(waits) = &mut self.waits {
-                    waits.mark = come;
-                }
+                self.mark = come;
                 match self.build_again() {
                     Ok(()) => None,
                     Err(e) => self.is_lost(&e.to_string(), now),
                 }
             }
         }
-    }
-
-    /// Buffers that had come when it was built again.
-    fn mark(&self) -> u64 {
-        self.waits.as_ref().map_or(0, |w| w.mark)
     }
 
     fn build_again(&mut self) -> Result<(), RunError> {
@@ -343,61 +339,5 @@ fn go_on_to_playing(bin: &gst::Bin) {
         && let Err(e) = bin.set_state(gst::State::Playing)
     {
         gst::debug!(gst::CAT_DEFAULT, "{}: {e}", bin.name());
-    }
-}
-
-/// Waits that grow, by chance a quarter shorter or longer.
-#[derive(Debug)]
-struct Waits {
-    config: Reconnect,
-    tries: u32,
-    mark: u64,
-}
-
-impl Waits {
-    fn new(config: Reconnect) -> Self {
-        Self { config, tries: 0, mark: 0 }
-    }
-
-    fn reset(&mut self) {
-        self.tries = 0;
-    }
-
-    /// `chance`: 0…1.
-    fn next(&mut self, chance: f64) -> Duration {
-        let longest = Duration::from_millis(self.config.longest_wait_ms);
-        let doubled = 1_u64.checked_shl(self.tries).unwrap_or(u64::MAX);
-        let wait = Duration::from_millis(self.config.first_wait_ms.saturating_mul(doubled)).min(longest);
-        self.tries = self.tries.saturating_add(1).min(32);
-        wait.mul_f64(0.75 + 0.5 * chance)
-    }
-}
-
-/// 0…1, other in every process: hash keys are chosen by chance.
-#[expect(clippy::cast_precision_loss, reason = "a chance")]
-fn random() -> f64 {
-    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_the_longest_and_begin_anew_after_a_steady_time() {
-        let config = Reconnect { first_wait_ms: 500, longest_wait_ms: 30_000, silent_after_ms: 5_000 };
-        let mut waits = Waits::new(config);
-        let ms: Vec<u128> = (0..40).map(|_| waits.next(0.5).as_millis()).collect();
-        assert_eq!(ms[..8], [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-        assert!(ms[8..].iter().all(|w| *w == 30_000));
-        waits.reset();
-        assert_eq!((waits.next(0.0).as_millis(), waits.next(1.0).as_millis()), (375, 1_250));
-    }
-
-    #[test]
-    fn chance_is_no_constant_and_within_bounds() {
-        let all: Vec<f64> = (0..50).map(|_| random()).collect();
-        assert!(all.iter().all(|c| (0.0..=1.0).contains(c)));
-        assert!(all.iter().any(|c| *c < 0.4) && all.iter().any(|c| *c > 0.6));
     }
 }
