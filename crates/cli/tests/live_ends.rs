@@ -72,14 +72,16 @@ fn without_it_the_end_of_a_source_is_the_end() {
 fn a_playlist_is_written_and_a_stream_that_fails_holds_nothing_up() {
     let dir = tempfile::tempdir().unwrap();
     let (out, list) = (dir.path().join("out.mkv"), dir.path().join("live.m3u8"));
+    let file = dir.path().join("p.toml");
+    std::fs::write(&file, plan(100, "")).unwrap();
     let mut c = program();
-    c.args(["run", "test", "--duration", "6", "--stream"]).arg(&list);
+    c.args(["run", "test", "--duration", "6", "--pipeline"]).arg(&file).arg("--stream").arg(&list);
     // Nobody listens there.
     c.args(["--stream", "rtmp://127.0.0.1:9/live/a"]).arg("-o").arg(&out);
     let (code, _, said) = finished(&c.output().unwrap());
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("rtmp://127.0.0.1:9/live/a: ") && said.contains("another try in"), "{said}");
-    assert!(pictures(&out) >= 140);
+    assert!(pictures(&out) >= 120);
     let text = std::fs::read_to_string(&list).unwrap();
     let parts: Vec<&str> = text.lines().filter(|l| l.ends_with(".ts")).collect();
     assert!(parts.len() >= 3 && text.contains("#EXT-X-ENDLIST"), "{text}");

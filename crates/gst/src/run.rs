@@ -713,6 +713,8 @@ struct Watched {
 /// A tee behind an element's pad.
 fn tee(pipeline: &gst::Pipeline, element: &Seehear, pad: &str) -> Result<gst::Element, RunError> {
     let tee = output::make("tee")?;
+    // While a stream that failed is waited for there may be nobody behind it.
+    tee.set_property("allow-not-linked", true);
     output::chain(pipeline, &[&tee])?;
     element.link_pads(Some(pad), &tee, Some("sink")).map_err(|e| setup(&e.to_string()))?;
     Ok(tee)

@@ -296,6 +296,10 @@ impl StreamOut {
         if let Err(e) = self.pipeline.remove(&bin) {
             gst::warning!(gst::CAT_DEFAULT, "{}: {e}", bin.name());
         }
+        // Where the pipeline was still on its way, the others have been left on theirs.
+        if let Err(e) = self.pipeline.set_state(gst::State::Playing) {
+            gst::warning!(gst::CAT_DEFAULT, "{}: {e}", self.pipeline.name());
+        }
     }
 
     /// Looks after it; often.
