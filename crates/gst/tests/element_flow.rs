@@ -98,6 +98,32 @@ fn a_seek_in_the_midst_of_it_begins_a_new_programme() {
 }
 
 #[test]
+fn a_threshold_may_be_set_while_it_plays() {
+    let p = pipeline("", &demo());
+    let element = p.by_name("s").unwrap();
+    p.set_state(gst::State::Playing).unwrap();
+    let spoke = |frames: usize| {
+        let (mut seen, mut spoke) = (0, 0);
+        while seen < frames {
+            let message = p.bus().unwrap().timed_pop(gst::ClockTime::from_seconds(60)).expect("news within a minute");
+            let gst::MessageView::Element(e) = message.view() else { continue };
+            if e.structure().is_some_and(|s| s.name() == "seehear-frame") {
+                seen += 1;
+                spoke += usize::from(element.property::<u32>("speaking") > 0);
+            }
+        }
+        spoke
+    };
+    assert!(spoke(150) > 20);
+    element.set_property("threshold", 1.0_f32);
+    element.set_property("overlay", false);
+    // Who speaks goes on to the end of the turn; nobody begins.
+    spoke(200);
+    assert_eq!(spoke(100), 0);
+    p.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
 fn a_flush_of_one_stream_does_not_end_the_other() {
     for (sought, other) in [("v", "a"), ("a", "v")] {
         let p = pipeline("", &made(200, 200));

@@ -123,8 +123,7 @@ impl Seehear {
         let mut plan = Plan::built_in(if settings.live { "realtime" } else { "file" })?;
         // A live source comes by the clock as it is.
         plan.pace_by_clock = false;
-        plan.stages.speaking.on_probability = settings.threshold;
-        plan.stages.speaking.off_probability = plan.stages.speaking.off_probability.min(settings.threshold);
+        plan.stages.speaking.set_threshold(settings.threshold);
         plan.stages.peaks.mask = settings.mask().map_err(setup)?;
         let sync = SyncMode::from(settings.sync);
         if sync == SyncMode::Correct && !settings.live {
@@ -411,8 +410,16 @@ impl ObjectImpl for Seehear {
     }
 
     fn set_property(&self, _: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        if !self.lock().settings.set(pspec.name(), value) {
+        let mut state = self.lock();
+        if !state.settings.set(pspec.name(), value) {
             gst::warning!(CAT, imp = self, "{} can't be set", pspec.name());
+        }
+        let State { settings, playing: Some(playing), .. } = &*state else { return };
+        match pspec.name() {
+            "threshold" => playing.control.set_threshold(settings.threshold),
+            "overlay" => playing.control.show_marks(settings.overlay),
+            "heatmap" => playing.control.show_heatmap(settings.heatmap),
+            _ => {}
         }
     }
 

@@ -141,16 +141,16 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                         waits for its result no longer than the latency says. Otherwise the source is held back")
                 .mutable_ready().build(),
             glib::ParamSpecFloat::builder("threshold").nick("Threshold").minimum(0.0).maximum(1.0)
-                .default_value(d.threshold).blurb("Probability from which somebody is said to speak").mutable_ready().build(),
+                .default_value(d.threshold).blurb("Probability from which somebody is said to speak").mutable_playing().build(),
             glib::ParamSpecEnum::builder::<Sync>("sync").nick("Sync").default_value(d.sync)
                 .blurb("What is done about the offset between picture and sound").mutable_ready().build(),
             glib::ParamSpecString::builder("mask").nick("Mask")
                 .blurb("Places where nobody is looked for: x,y,width,height of the source's pixels, several by semicolons")
                 .mutable_ready().build(),
             glib::ParamSpecBoolean::builder("overlay").nick("Overlay").default_value(d.overlay)
-                .blurb("Draw who speaks on the picture").mutable_ready().build(),
+                .blurb("Draw who speaks on the picture").mutable_playing().build(),
             glib::ParamSpecBoolean::builder("heatmap").nick("Heat map").default_value(d.heatmap)
-                .blurb("Draw how strongly each place agrees with the sound").mutable_ready().build(),
+                .blurb("Draw how strongly each place agrees with the sound").mutable_playing().build(),
             glib::ParamSpecBoolean::builder("roi-meta").nick("ROI metas").default_value(d.roi_meta)
                 .blurb("Attach a GstVideoRegionOfInterestMeta for every object to the picture").mutable_ready().build(),
             glib::ParamSpecBoolean::builder("messages").nick("Messages").default_value(d.messages)
