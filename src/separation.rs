@@ -271,7 +271,9 @@ impl Separator {
             .ok_or_else(|| unfit(format!("{} Hz is no multiple of 125 Hz above 8 kHz; resample", config.rate.hz())))?;
         let SeparatorConfig { channels, objects, block, .. } = config;
         if channels == 0 || objects == 0 || !(1..=1000).contains(&block) {
-            return Err(unfit(format!("{channels} channels, {objects} objects, {block} hops a block: at least one of each")));
+            return Err(unfit(format!(
+                "{channels} channels, {objects} objects, {block} hops a block: at least one of each"
+            )));
         }
         let SeparatorManifest { dim, state, network: n, .. } = &engine.manifest;
         let spectra = [1, block, 2, BINS];
@@ -440,10 +442,8 @@ impl Separator {
         self.out = (first, (block * hop - skip).min(most), skip);
         self.next = self.lanes.len();
         for lane in self.lanes.iter_mut().filter(|l| l.used) {
-            self.net.run(
-                &[&self.mixture, &lane.embeddings, &lane.state],
-                &mut [&mut self.mask, &mut self.state_out],
-            )?;
+            self.net
+                .run(&[&self.mixture, &lane.embeddings, &lane.state], &mut [&mut self.mask, &mut self.state_out])?;
             std::mem::swap(&mut lane.state, &mut self.state_out);
             for t in 0..block {
                 let (re, im) = self.mask[t * 2 * BINS..][..2 * BINS].split_at(BINS);
