@@ -323,7 +323,7 @@ impl Separator {
         let n = samples.len().min(self.hop.len() - self.filled);
         self.hop[self.filled..self.filled + n].copy_from_slice(&samples[..n]);
         self.filled += n;
-        if self.filled == self.hop.len() {
+        if n > 0 && self.filled == self.hop.len() {
             self.pushed += self.format.hop as u64;
         }
         n
