@@ -29,7 +29,13 @@ fn separator(mask: Mask, hz: u32, channels: usize, block: usize) -> Separator {
 type There<'a> = &'a dyn Fn(TimeDelta) -> Vec<(u32, [f32; DIM])>;
 
 /// Everybody's whole track, with silence where nothing came.
-fn tracks(s: &mut Separator, sound: &[f32], channels: usize, cuts: &[usize], there: There<'_>) -> BTreeMap<u32, Vec<f32>> {
+fn tracks(
+    s: &mut Separator,
+    sound: &[f32],
+    channels: usize,
+    cuts: &[usize],
+    there: There<'_>,
+) -> BTreeMap<u32, Vec<f32>> {
     let mut out: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
     let mut rest = sound;
     let mut cuts = cuts.iter().cycle();

@@ -50,6 +50,8 @@ const SEPARATOR: &str = "sep-small";
 const BLOCK: usize = 25;
 /// Objects at once: as many as the tracker keeps, and those who have just gone.
 const OBJECTS: usize = 24;
+/// [`TrackerConfig::proven_ms`](seehear::tracker::TrackerConfig) here: one slot.
+const PROVEN_MS: i64 = 40;
 /// Sample frames that are read at once.
 const CHUNK: usize = 4_096;
 /// Rate of the separation for a source whose own does not fit ([`StftFormat`]).
@@ -159,6 +161,8 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     let mut recorder = Recorder::create(notes.path(), engine.manifest.dim, args.duration, Arc::clone(&control))?;
     let mut plan = Plan::built_in("file")?;
     plan.stages.net_height = args.net_height.map(usize::from);
+    // Where several speak at once nobody agrees with the sound for long: who was confirmed stays while they are to be seen.
+    plan.stages.tracker.proven_ms = PROVEN_MS;
     let job = Job { salvage: args.salvage, audio_track: usize::from(args.audio_track) - 1, ..Job::new(input, plan) };
     let bar = Bar::new(!args.quiet && !args.json);
     gstseehear::run::run(&job, &engine, &backend, &mut recorder, &mut |p: Progress| bar.update(p), &control)?;
