@@ -9,7 +9,8 @@ use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;
 use gstseehear::run::{Control, Job, Progress};
-use record::{Life, Player, Recorder, Stretch};
+use record::{Life, Player, Recorder, Stretch, union};
+use seehear::geometry::PxRect;
 use seehear::net::Backend;
 use seehear::separation::{Present, Separator, SeparatorConfig, SeparatorEngine};
 use seehear::stft::StftFormat;
@@ -172,11 +173,12 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     }
     recorder.finish().with_context(|| notes.target().display().to_string())?;
 
-    let speakers = speakers(&recorder.lives);
+    let speakers = speakers(&recorder);
     if let Some(Some(id)) = args.solo
-        && !speakers.contains(&id)
+        && !speakers.contains_key(&id)
     {
-        bail!("--solo {id}: nobody of that id speaks; there are {speakers:?}");
+        let ids: Vec<_> = speakers.keys().collect();
+        bail!("--solo {id}: nobody of that id speaks; there are {ids:?}");
     }
     let first = recorder.first.unwrap_or_default();
     let second = Second { args, source: &source, speakers: &speakers, first, backend: &backend, separator: &separator };
@@ -198,12 +200,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         interrupted: separated.interrupted,
         wall_s: started.elapsed().as_secs_f64(),
         solo: separated.files.get(&Whose::Solo).map(|p| name(p)),
-        objects: speakers
-            .iter()
-            .filter_map(|id| {
-                Some(object(*id, recorder.lives.get(id)?, separated.files.get(&Whose::Speaker(*id))?, second.shift()))
-            })
-            .collect(),
+        objects: objects(&speakers, &recorder.lives, &separated.files, second.shift()),
     };
     let listing = PendingFile::create(&args.output.join("objects.json"))?;
     std::fs::write(listing.path(), serde_json::to_string(&told)? + "\n").context("objects.json")?;
@@ -245,18 +242,25 @@ fn fits(separator: &SeparatorEngine, engine: &seehear::net::Engine) -> anyhow::R
     Ok(())
 }
 
-/// Who gets a track; who speaks longest comes first.
-fn speakers(lives: &BTreeMap<u32, Life>) -> Vec<u32> {
-    let mut ids: Vec<_> = lives.iter().filter(|(_, l)| l.speaks()).map(|(id, l)| (*id, l.spoken())).collect();
+/// Who gets a track, and under which ids they are known, the track's own first.
+fn speakers(recorder: &Recorder) -> BTreeMap<u32, Vec<u32>> {
+    let mut ids: Vec<_> = recorder.lives.iter().filter(|(_, l)| l.speaks()).map(|(id, l)| (*id, l.spoken())).collect();
     ids.sort_by_key(|(id, spoken)| (std::cmp::Reverse(*spoken), *id));
-    ids.into_iter().map(|(id, _)| id).collect()
+    let mut people: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (id, _) in ids {
+        match people.iter_mut().find(|(main, _)| recorder.one_person(**main, id)) {
+            Some((_, known_as)) => known_as.push(id),
+            None => drop(people.insert(id, vec![id])),
+        }
+    }
+    people
 }
 
 /// The second pass.
 struct Second<'a> {
     args: &'a Args,
     source: &'a Source,
-    speakers: &'a [u32],
+    speakers: &'a BTreeMap<u32, Vec<u32>>,
     /// Running time of the first slot, which begins with the first picture.
     first: Timestamp,
     backend: &'a dyn Backend,
@@ -290,7 +294,7 @@ impl Second<'_> {
         let config = SeparatorConfig { rate, channels, objects: OBJECTS, block: BLOCK };
         let mut separator = Separator::new(self.separator, self.backend, config)?;
         let mut player = Player::open(notes, dim)?;
-        let mut whose: Vec<Whose> = self.speakers.iter().map(|id| Whose::Speaker(*id)).collect();
+        let mut whose: Vec<Whose> = self.speakers.keys().map(|id| Whose::Speaker(*id)).collect();
         whose.extend(args.solo.map(|_| Whose::Solo));
         let mut tracks = Tracks::create(&args.output, args.format.into(), (hz, written), channels, &whose)?;
         let mut solo = args.solo.map(|id| Solo::new(id, channels, rate));
@@ -354,15 +358,20 @@ impl Second<'_> {
         let slot = player.seek(Timestamp::ZERO + at + self.shift())?;
         let mut present = Vec::with_capacity(OBJECTS);
         if let Some(slot) = slot {
-            let there = slot.objects.iter().zip(slot.embeddings.chunks_exact(dim));
-            let wanted = there.filter(|((id, _), _)| self.speakers.contains(id));
-            present.extend(wanted.map(|((id, _), embedding)| Present { id: *id, embedding }));
+            let there = |id: &u32| slot.objects.iter().position(|(other, _)| other == id);
+            for (id, known_as) in self.speakers {
+                if let Some(i) = known_as.iter().find_map(there) {
+                    present.push(Present { id: *id, embedding: &slot.embeddings[i * dim..][..dim] });
+                }
+            }
         }
         let step = separator.step(&present);
         drop(present);
         if let Some(solo) = solo {
-            let heard = |id: &u32| solo.id.map_or_else(|| player.highlighted(*id), |s| s == *id);
-            let heard = self.speakers.iter().copied().filter(heard).collect();
+            let lit = |known_as: &[u32]| known_as.iter().any(|id| player.highlighted(*id));
+            let heard =
+                self.speakers.iter().filter(|(id, known_as)| solo.id.map_or_else(|| lit(known_as), |s| s == **id));
+            let heard = heard.map(|(id, _)| *id).collect();
             solo.push(heard);
         }
         Ok(step?)
@@ -449,12 +458,15 @@ struct Told<'a> {
 #[derive(Serialize)]
 struct Object {
     id: u32,
+    /// Further ids of the same person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<u32>,
     file: String,
     /// Where it was when it last spoke: the middle and the size of its box, pixels.
-    x: f32,
-    y: f32,
-    w: f32,
-    h: f32,
+    x: f64,
+    y: f64,
+    w: f64,
+    h: f64,
     speaking_s: f64,
     /// From … to, ms of the file.
     visible: Vec<[f64; 2]>,
@@ -463,26 +475,42 @@ struct Object {
     trajectory: Vec<[f64; 5]>,
 }
 
-fn object(id: u32, life: &Life, file: &Path, shift: TimeDelta) -> Object {
+/// Who speaks longest comes first.
+fn objects(
+    speakers: &BTreeMap<u32, Vec<u32>>,
+    lives: &BTreeMap<u32, Life>,
+    files: &BTreeMap<Whose, PathBuf>,
+    shift: TimeDelta,
+) -> Vec<Object> {
+    let one = |(id, known_as): (&u32, &Vec<u32>)| {
+        let all: Vec<&Life> = known_as.iter().filter_map(|id| lives.get(id)).collect();
+        Some(object(*id, known_as, &all, files.get(&Whose::Speaker(*id))?, shift))
+    };
+    let mut objects: Vec<Object> = speakers.iter().filter_map(one).collect();
+    objects.sort_by(|a, b| b.speaking_s.total_cmp(&a.speaking_s));
+    objects
+}
+
+fn object(id: u32, known_as: &[u32], lives: &[&Life], file: &Path, shift: TimeDelta) -> Object {
     let at = |t: Timestamp| ms(t - Timestamp::ZERO - shift);
-    let stretches = |all: &[Stretch]| all.iter().map(|(from, to)| [at(*from), at(*to)]).collect();
-    let place = life.place;
+    let together = |of: fn(&Life) -> &[Stretch]| lives.iter().fold(Vec::new(), |all, l| union(&all, of(l)));
+    let told = |all: &[Stretch]| all.iter().map(|(from, to)| [at(*from), at(*to)]).collect();
+    let speaking = together(|l| &l.speaking);
+    let place = lives.first().map_or_else(Default::default, |l| l.place);
     let px = |v: f32| (f64::from(v) * 10.0).round() / 10.0;
+    let point = |(t, r): &(Timestamp, PxRect)| [at(*t), px(r.centre.x), px(r.centre.y), px(r.w), px(r.h)];
     Object {
         id,
+        also: known_as.iter().copied().filter(|other| *other != id).collect(),
         file: name(file),
-        x: place.centre.x,
-        y: place.centre.y,
-        w: place.w,
-        h: place.h,
-        speaking_s: life.spoken().as_s_f64(),
-        visible: stretches(&life.visible),
-        speaking: stretches(&life.speaking),
-        trajectory: life
-            .trajectory
-            .iter()
-            .map(|(t, r)| [at(*t), px(r.centre.x), px(r.centre.y), px(r.w), px(r.h)])
-            .collect(),
+        x: px(place.centre.x),
+        y: px(place.centre.y),
+        w: px(place.w),
+        h: px(place.h),
+        speaking_s: speaking.iter().fold(TimeDelta::ZERO, |sum, (from, to)| sum + (*to - *from)).as_s_f64(),
+        visible: told(&together(|l| &l.visible)),
+        speaking: told(&speaking),
+        trajectory: lives.first().map_or_else(Vec::new, |l| l.trajectory.iter().map(point).collect()),
     }
 }
 

@@ -22,6 +22,9 @@ const LOOK_BACK: usize = 125;
 const LOOK_BACK_AGAIN: usize = 12;
 /// Another object nearer than this share of the picture's height was at the place itself.
 const SAME_PLACE: f32 = 0.1;
+/// Two objects that are mostly nearer to each other than this share of the picture's height are one person: so near none begins
+/// beside another, and two faces are further apart.
+const ONE_PERSON: f32 = 0.15;
 /// From this confidence on the measured offset tells which picture belongs to a sound.
 const SURE: f32 = 0.99;
 /// A trajectory has a point where the object has moved by this share of the picture's height, or after five seconds.
@@ -52,6 +55,20 @@ impl Life {
     pub(crate) fn spoken(&self) -> TimeDelta {
         self.speaking.iter().fold(TimeDelta::ZERO, |sum, (from, to)| sum + (*to - *from))
     }
+}
+
+/// Stretches of two together, in order.
+pub(crate) fn union(a: &[Stretch], b: &[Stretch]) -> Vec<Stretch> {
+    let mut all: Vec<Stretch> = a.iter().chain(b).copied().collect();
+    all.sort();
+    let mut out: Vec<Stretch> = Vec::new();
+    for (from, to) in all {
+        match out.last_mut() {
+            Some((_, end)) if from <= *end => *end = to.max(*end),
+            _ => out.push((from, to)),
+        }
+    }
+    out
 }
 
 fn extend(stretches: &mut Vec<Stretch>, start: Timestamp) {
@@ -92,6 +109,8 @@ pub(crate) struct Recorder {
     there: Vec<u32>,
     offset: TimeDelta,
     pub(crate) lives: BTreeMap<u32, Life>,
+    /// For how many slots two objects (the lower id first) were both to be seen, and how many of them near each other.
+    together: BTreeMap<(u32, u32), (u32, u32)>,
     pub(crate) first: Option<Timestamp>,
     pub(crate) size: (u32, u32),
     until: Option<f64>,
@@ -108,6 +127,7 @@ impl Recorder {
             there: Vec::new(),
             offset: TimeDelta::ZERO,
             lives: BTreeMap::new(),
+            together: BTreeMap::new(),
             first: None,
             size: (0, 0),
             until,
@@ -146,6 +166,24 @@ impl Recorder {
         }
         self.waiting.push_back(slot);
         Ok(())
+    }
+
+    /// Whether two ids are one person.
+    pub(crate) fn one_person(&self, a: u32, b: u32) -> bool {
+        self.together.get(&(a.min(b), a.max(b))).is_some_and(|(both, near)| 2 * near > *both)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "picture heights")]
+    fn meet(&mut self, geometry: &MapGeometry) {
+        let near = ONE_PERSON * geometry.height as f32;
+        let Some(slot) = self.waiting.back() else { return };
+        for (i, a) in slot.entries.iter().enumerate() {
+            for b in &slot.entries[..i] {
+                let pair = self.together.entry((a.id.min(b.id), a.id.max(b.id))).or_default();
+                pair.0 += 1;
+                pair.1 += u32::from(a.centre.distance(b.centre) < near);
+            }
+        }
     }
 
     /// Whoever was not there a slot ago is looked for in the past.
@@ -223,6 +261,7 @@ impl Observer for Recorder {
         }
         self.remember(report)?;
         self.live(report);
+        self.meet(&report.map.geometry);
         self.look_back(&report.map.geometry);
         Ok(())
     }
@@ -334,4 +373,47 @@ fn read(from: &mut impl Read, dim: usize, slot: &mut Slot) -> io::Result<bool> {
         slot.embeddings.push(f32::from_le_bytes(four));
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_that_touch_are_one() {
+        let ms = |a, b| (Timestamp::from_ms(a), Timestamp::from_ms(b));
+        let got = union(&[ms(0, 80), ms(400, 480)], &[ms(40, 120), ms(120, 160), ms(440, 460)]);
+        assert_eq!(got, [ms(0, 160), ms(400, 480)]);
+        assert_eq!(union(&[], &[]), []);
+    }
+
+    #[test]
+    fn slots_come_back_as_they_were_written_and_highlights_look_ahead() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let mut file = File::create(&path).unwrap();
+        for k in 0..100_i64 {
+            let mut slot =
+                Waiting { start: Timestamp::from_ms(40 * k), offset: TimeDelta::from_ms(20), ..Waiting::default() };
+            if k != 7 {
+                slot.entries.push(Entry { id: 3, speaking: k >= 50, centre: PxPoint { x: 0.0, y: 0.0 } });
+                slot.embeddings.extend([0.5, -1.0]);
+            }
+            write(&mut file, &slot).unwrap();
+        }
+        let mut player = Player::open(&path, 2).unwrap();
+        let mut at = |ms| {
+            player.seek(Timestamp::from_ms(ms)).unwrap().map(|s| (s.start, s.objects.clone(), s.embeddings.clone()))
+        };
+        // The sound is 20 ms late: what is heard before 20 ms was to be seen before the first picture.
+        assert_eq!(at(0), None);
+        assert_eq!(at(20), Some((Timestamp::ZERO, vec![(3, false)], vec![0.5, -1.0])));
+        assert_eq!(at(59), at(20));
+        assert_eq!(at(300), Some((Timestamp::from_ms(280), vec![], vec![])));
+        assert_eq!(at(1_600).map(|s| s.0), Some(Timestamp::from_ms(1_560)));
+        assert!(!player.highlighted(3));
+        assert_eq!(player.seek(Timestamp::from_ms(1_700)).unwrap().map(|s| s.start), Some(Timestamp::from_ms(1_680)));
+        assert!(player.highlighted(3) && !player.highlighted(4));
+        assert!(player.seek(Timestamp::from_ms(9_000)).unwrap().is_none());
+    }
 }
