@@ -304,7 +304,13 @@ pub(crate) fn check_hash(path: &Path, expected: &str) -> Result<(), NetError> {
 /// # Errors
 /// What is wrong, in words.
 pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
-    let m: Manifest = toml::from_str(text).map_err(|e| e.to_string())?;
+    let m: Manifest = toml::from_str(text).map_err(|e| {
+        if text.contains("kind = \"separation\"") {
+            "is the manifest of a separator (--separator), not of an AV engine".to_owned()
+        } else {
+            e.to_string()
+        }
+    })?;
     let positive = [
         ("dim", m.dim),
         ("video.slots", m.video.slots),

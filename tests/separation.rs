@@ -244,6 +244,8 @@ fn a_bad_manifest_says_what_is_wrong() {
     }
     let error = parse_manifest("schema = 1\n[video]\nfile = \"v\"").unwrap_err();
     assert!(error.contains("--engine"), "{error}");
+    let error = seehear::net::parse_manifest(&good).unwrap_err();
+    assert!(error.contains("--separator"), "{error}");
     // A network that was changed after its manifest was written.
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("n"), "another").unwrap();
