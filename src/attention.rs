@@ -83,6 +83,8 @@ pub struct Attended<'a> {
     pub scores: &'a Scores,
     /// How the cells moved since the slot before.
     pub motion: &'a CellMotion,
+    /// The video map `[dim, rows, cols]` of the slot.
+    pub embeddings: &'a [f32],
 }
 
 /// Mean scores of all cells over offsets, and how they are read.
@@ -318,7 +320,7 @@ impl Attention {
     pub fn map<'a>(&'a mut self, start: Timestamp, motion: &'a CellMotion) -> Attended<'a> {
         self.read_out();
         let map = AttentionMap { start, logits: &self.logits, geometry: self.geometry };
-        Attended { map, scores: &self.scores, motion }
+        Attended { map, scores: &self.scores, motion, embeddings: self.last_map() }
     }
 
     /// Carries sums and paths along to slot `t`.

@@ -128,6 +128,15 @@ impl MapGeometry {
         span(place.y, rows).flat_map(move |y| span(place.x, cols).map(move |x| y * cols + x))
     }
 
+    /// The cell nearest to a source pixel, as an index into `[rows, cols]`.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the map")]
+    pub fn nearest(&self, p: PxPoint) -> usize {
+        let at = |v: f32, n: usize| v.round().clamp(0.0, (n - 1) as f32) as usize;
+        let c = self.to_cell(p);
+        at(c.y, self.rows) * self.cols + at(c.x, self.cols)
+    }
+
     /// The point of the map over a source pixel.
     #[must_use]
     pub fn to_cell(&self, p: PxPoint) -> CellPoint {

@@ -17,6 +17,7 @@
 //! | [`peaks`] | [`peaks::PeakPicker`] | map → peaks, thinned by NMS |
 //! | [`tracker`], [`av_object`] | [`tracker::Tracker`] | peaks → audio-visual objects with stable ids |
 //! | [`voice`], [`asd`] | [`asd::SpeakingDecider`] | objects → who speaks; none, on-screen, off-screen, ambiguous |
+//! | [`stft`], [`separation`] | [`separation::Separator`] | the mixture and who is there → each object's own voice |
 //! | [`session`] | [`session::Session`] | the one loop that calls them all |
 //! | [`events`], [`overlay`] | – | reports as JSON lines; as a picture |
 //! | [`flash_beep`] | [`flash_beep::FlashBeepMeter`] | a recording of flashes and beeps → the A/V offset of a device |
@@ -83,7 +84,9 @@ pub mod overlay;
 pub mod peaks;
 pub mod reduce;
 pub mod reliability;
+pub mod separation;
 pub mod session;
+pub mod stft;
 pub mod sync;
 pub mod sync_meter;
 pub mod time;

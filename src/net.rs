@@ -84,6 +84,14 @@ pub enum NetError {
         /// Of the network.
         got: String,
     },
+    /// An engine does not fit what it is to be used for.
+    #[error("engine {name}: {why}")]
+    Unfit {
+        /// The engine's name.
+        name: String,
+        /// What does not fit.
+        why: String,
+    },
     /// The system has no thread for a stage.
     #[error("no thread for the motion stage: {0}")]
     Thread(std::io::Error),
@@ -281,7 +289,7 @@ impl Engine {
     }
 }
 
-fn check_hash(path: &Path, expected: &str) -> Result<(), NetError> {
+pub(crate) fn check_hash(path: &Path, expected: &str) -> Result<(), NetError> {
     let bytes = std::fs::read(path).map_err(|source| NetError::Read { path: path.to_owned(), source })?;
     let got = Sha256::digest(&bytes).iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
     if got.eq_ignore_ascii_case(expected) {
@@ -296,7 +304,13 @@ fn check_hash(path: &Path, expected: &str) -> Result<(), NetError> {
 /// # Errors
 /// What is wrong, in words.
 pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
-    let m: Manifest = toml::from_str(text).map_err(|e| e.to_string())?;
+    let m: Manifest = toml::from_str(text).map_err(|e| {
+        if text.contains("kind = \"separation\"") {
+            "is the manifest of a separator (--separator), not of an AV engine".to_owned()
+        } else {
+            e.to_string()
+        }
+    })?;
     let positive = [
         ("dim", m.dim),
         ("video.slots", m.video.slots),
@@ -349,9 +363,14 @@ pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
         return Err(format!("score.nothing = {} must be below score.sure = {}", m.score.nothing, m.score.sure));
     }
     for (name, file) in [("video.file", &m.video.file), ("audio.file", &m.audio.file)] {
-        if file.is_empty() || Path::new(file).components().count() != 1 || file == ".." {
-            return Err(format!("{name} = {file:?} must be a file name beside the manifest"));
-        }
+        check_file_name(name, file)?;
     }
     Ok(m)
+}
+
+pub(crate) fn check_file_name(field: &str, file: &str) -> Result<(), String> {
+    if file.is_empty() || Path::new(file).components().count() != 1 || file == ".." {
+        return Err(format!("{field} = {file:?} must be a file name beside the manifest"));
+    }
+    Ok(())
 }

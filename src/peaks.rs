@@ -224,7 +224,7 @@ mod tests {
         let mut p = PeakPicker::new(&PeakConfig { min_logit: 0.5, ..PeakConfig::default() }, G.cells());
         let (scores, motion) = (Scores::none(G.cells()), CellMotion::still(G.cols, G.rows));
         let map = AttentionMap { start: Timestamp::ZERO, logits, geometry: G };
-        p.push(&Attended { map, scores: &scores, motion: &motion });
+        p.push(&Attended { map, scores: &scores, motion: &motion, embeddings: &[] });
         p.pull().unwrap().to_vec()
     }
 

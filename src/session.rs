@@ -18,7 +18,7 @@ use crate::av_offset::{AvOffset, OffsetEstimator};
 use crate::correct::Correction;
 use crate::embed::{AudioEmbedder, VideoEmbedder};
 use crate::frame::{Frame, Luma};
-use crate::geometry::MapGeometry;
+use crate::geometry::{MapGeometry, PxPoint};
 use crate::motion::MotionConfig;
 use crate::motion_thread::MotionThread;
 use crate::net::{Backend, Engine, NetError};
@@ -161,8 +161,35 @@ pub struct Report<'a> {
     pub correction: Option<Correction>,
     /// The attention behind it.
     pub map: AttentionMap<'a>,
+    /// What the network saw.
+    pub seen: Seen<'a>,
     /// A stretch of the sync meter that has just been finished; it ended [`SyncMeter::reach`] ago.
     pub stretch: Option<&'a Stretch>,
+}
+
+/// The picture of a slot as the video network sees it. Borrowed: it costs nothing who does not look.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Unit vectors `[dim, rows, cols]`, in the geometry of [`Report::map`]; empty where there was none.
+    pub embeddings: &'a [f32],
+    /// A new shot begins with this slot.
+    pub cut: bool,
+}
+
+impl Seen<'_> {
+    /// The unit vector `[dim]` at a place of the source picture, by the nearest cell. False, and `out` untouched, where the network saw
+    /// nothing or `out` is of another size.
+    pub fn embedding_into(&self, geometry: &MapGeometry, place: PxPoint, out: &mut [f32]) -> bool {
+        let cells = geometry.cells();
+        if self.embeddings.is_empty() || self.embeddings.len() != out.len() * cells {
+            return false;
+        }
+        let i = geometry.nearest(place);
+        for (o, plane) in out.iter_mut().zip(self.embeddings.chunks_exact(cells)) {
+            *o = plane[i];
+        }
+        true
+    }
 }
 
 /// What the session did, for the summary.
@@ -459,7 +486,9 @@ impl Stages {
             meter.advance();
             stretch = meter.pull();
         }
-        Some(Report { start: slot.start, speakers, voice, offset, correction: None, map: attended.map, stretch })
+        let map = attended.map;
+        let seen = Seen { embeddings: attended.embeddings, cut: motion.cut };
+        Some(Report { start: slot.start, speakers, voice, offset, correction: None, map, seen, stretch })
     }
 
     fn latency(&self) -> TimeDelta {

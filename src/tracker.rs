@@ -471,7 +471,7 @@ mod tests {
             .collect();
         let scores = Scores::none(G.cells());
         let map = AttentionMap { start, logits: &logits, geometry: G };
-        t.push(&peaks, &Attended { map, scores: &scores, motion }, true);
+        t.push(&peaks, &Attended { map, scores: &scores, motion, embeddings: &[] }, true);
         t.pull().unwrap().to_vec()
     }
 

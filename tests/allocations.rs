@@ -87,3 +87,33 @@ fn flow_allocates_nothing_after_its_construction() {
     assert!(flow.field().is_some() && flow.validity().is_some());
     assert_eq!(allocated, 0);
 }
+
+#[test]
+fn separation_allocates_nothing_while_objects_come_and_go() {
+    use common::separator::{DIM, Mask, Masks, engine};
+    use seehear::separation::{Present, Separator, SeparatorConfig};
+    use seehear::time::SampleRate;
+    let rate = SampleRate::new(48_000).unwrap();
+    for block in [1, 25] {
+        let config = SeparatorConfig { rate, channels: 2, objects: 4, block };
+        let mut s = Separator::new(&engine(), &Masks(Mask::Memory), config).unwrap();
+        let (sound, mut told, before) = ([0.25; 960], 0, COUNT.get());
+        for k in 0..1_000_u32 {
+            let mut rest = &sound[..];
+            while !rest.is_empty() {
+                rest = &rest[s.push(rest)..];
+                if s.due().is_some() {
+                    // A new one every second, and one who stays.
+                    let there = [1, 2 + k / 100].map(|id| Present { id, embedding: &[0.5; DIM] });
+                    s.step(&there).unwrap();
+                    while let Some(voice) = s.pull() {
+                        told += voice.samples.len();
+                    }
+                }
+            }
+        }
+        let allocated = COUNT.get() - before;
+        assert!(told > 1_000 * 960, "{told}");
+        assert_eq!(allocated, 0, "in {told} samples");
+    }
+}

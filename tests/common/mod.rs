@@ -15,6 +15,8 @@
     reason = "test code, of which each test file uses its part"
 )]
 
+pub mod separator;
+
 use seehear::asd::Voice;
 use seehear::audio::AudioWindow;
 use seehear::frame::{Frame, GreyImage};

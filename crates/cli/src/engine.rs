@@ -21,7 +21,7 @@ pub(crate) fn load(args: &EngineArgs, default: &str, live: bool) -> anyhow::Resu
 }
 
 /// A path as it is; a name in `engines/`.
-fn manifest(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn manifest(name: &str) -> anyhow::Result<PathBuf> {
     if name.contains(std::path::MAIN_SEPARATOR) || Path::new(name).extension().is_some_and(|e| e == "toml") {
         return Ok(name.into());
     }

@@ -8,6 +8,7 @@ mod engine;
 mod find;
 mod run;
 mod say;
+mod separate;
 mod serve;
 mod signals;
 mod sync;
@@ -35,6 +36,7 @@ Examples:
   seehear run /dev/video0 --display              camera and microphone, in a window
   seehear run rtsp://camera/1 -e - | jq .voice   an IP camera
   seehear sync talk.mp4 --fix out.mp4            lip sync measured, and a corrected copy
+  seehear separate talk.mp4 -o voices/           every visible speaker's own voice, one file each
   seehear calibrate av-offset /dev/video0 -o calibration/desk.toml
                                                  how late is this camera's sound?
   seehear calibrate speaking room/ -o calibration/room.toml
@@ -67,6 +69,7 @@ struct EngineArgs {
 enum Verb {
     Run(run::Args),
     Sync(sync::Args),
+    Separate(separate::Args),
     /// Measure what is particular to a room or a device, for --calibration
     #[command(subcommand)]
     Calibrate(calibrate::What),
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
     let result = match &cli.verb {
         Verb::Run(args) => run::main(args, &cli.engine),
         Verb::Sync(args) => sync::main(args, &cli.engine),
+        Verb::Separate(args) => separate::main(args, &cli.engine),
         Verb::Calibrate(what) => calibrate::main(what, &cli.engine),
         Verb::Check(args) => check::main(args),
         Verb::Bench(args) => bench::main(args, &cli.engine),

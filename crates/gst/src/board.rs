@@ -221,6 +221,7 @@ mod tests {
             offset: None,
             correction: None,
             map,
+            seen: seehear::session::Seen { embeddings: &[], cut: false },
             stretch: None,
         });
     }

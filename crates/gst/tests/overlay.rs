@@ -18,7 +18,7 @@ use seehear::asd::{Speaker, Voice};
 use seehear::attention::AttentionMap;
 use seehear::av_object::{AvObject, TrackState};
 use seehear::geometry::{MapGeometry, PxRect};
-use seehear::session::Report;
+use seehear::session::{Report, Seen};
 use seehear::time::{TimeDelta, Timestamp};
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ fn board(heat: bool, speaking: bool, logit: f32) -> Arc<Board> {
             offset: None,
             correction: None,
             map,
+            seen: Seen { embeddings: &[], cut: false },
             stretch: None,
         });
     }

@@ -11,9 +11,9 @@
 
 mod container;
 mod encode;
-mod ffmpeg;
-mod pending;
-mod probe;
+pub(crate) mod ffmpeg;
+pub(crate) mod pending;
+pub(crate) mod probe;
 mod trial;
 mod verify;
 mod warp;

@@ -8,3 +8,4 @@
 pub mod fix;
 pub mod report;
 pub mod verdict;
+pub mod voices;

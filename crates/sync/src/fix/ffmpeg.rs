@@ -27,7 +27,7 @@ impl Default for Tools {
 }
 
 /// How a path is given to ffmpeg: never an option, a URL or a pattern, whatever its name.
-pub(super) fn file(path: &Path) -> OsString {
+pub(crate) fn file(path: &Path) -> OsString {
     let mut url = OsString::from("file:");
     url.push(path);
     url
@@ -35,35 +35,35 @@ pub(super) fn file(path: &Path) -> OsString {
 
 /// A command line under construction.
 #[derive(Debug)]
-pub(super) struct Line(Vec<OsString>);
+pub(crate) struct Line(Vec<OsString>);
 
 impl Line {
     /// An ffmpeg that asks nothing and tells errors only.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut line = Self(Vec::new());
         line.words(&["-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-y"]);
         line
     }
 
-    pub(super) fn words(&mut self, words: &[&str]) -> &mut Self {
+    pub(crate) fn words(&mut self, words: &[&str]) -> &mut Self {
         self.0.extend(words.iter().map(OsString::from));
         self
     }
 
-    pub(super) fn word(&mut self, word: impl AsRef<OsStr>) -> &mut Self {
+    pub(crate) fn word(&mut self, word: impl AsRef<OsStr>) -> &mut Self {
         self.0.push(word.as_ref().to_owned());
         self
     }
 
     /// An option with its value.
-    pub(super) fn option(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+    pub(crate) fn option(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
         self.word(name).word(value)
     }
 }
 
 /// A child process that is ended and waited for when it goes out of scope.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     /// Gathers the last lines of standard error.
     complaints: Option<JoinHandle<String>>,
@@ -73,7 +73,7 @@ pub(super) struct Running {
 const LAST_LINES: usize = 4;
 
 impl Running {
-    pub(super) fn start(program: &Path, line: &Line) -> Result<Self, FixError> {
+    pub(crate) fn start(program: &Path, line: &Line) -> Result<Self, FixError> {
         let started = Command::new(program)
             .args(&line.0)
             .stdin(Stdio::null())
@@ -92,12 +92,12 @@ impl Running {
         Ok(Self { child, complaints: Some(complaints) })
     }
 
-    pub(super) fn stdout(&mut self) -> ChildStdout {
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().expect("taken once")
     }
 
     /// Waits for the end, which must be near: the child has closed its standard output.
-    pub(super) fn finish(mut self) -> Result<(ExitStatus, String), FixError> {
+    pub(crate) fn finish(mut self) -> Result<(ExitStatus, String), FixError> {
         let status =
             self.child.wait().map_err(|e| FixError::Program { program: "ffmpeg".into(), why: e.to_string() })?;
         let said = self.complaints.take().and_then(|t| t.join().ok()).unwrap_or_default();
@@ -133,7 +133,7 @@ fn last_lines(stream: impl Read) -> String {
 
 /// Runs to the end and gives what is written to standard output. For what takes a moment only; `stop` is looked at
 /// before.
-pub(super) fn output(
+pub(crate) fn output(
     program: &Path,
     line: &Line,
     stop: &AtomicBool,
@@ -150,7 +150,7 @@ pub(super) fn output(
 }
 
 /// Asks ffprobe, with JSON as the answer.
-pub(super) fn ask(
+pub(crate) fn ask(
     tools: &Tools,
     words: &[&str],
     path: &Path,
@@ -165,7 +165,7 @@ pub(super) fn ask(
 /// Runs an ffmpeg that writes `-progress` to its standard output; tells how far it is, seconds of the programme.
 ///
 /// The inner error is what ffmpeg said.
-pub(super) fn run(
+pub(crate) fn run(
     program: &Path,
     line: &Line,
     progress: &mut dyn FnMut(f64),

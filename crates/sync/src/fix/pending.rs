@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A file that does not have its name yet. Dropped before [`Pending::commit`], it is removed.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     target: PathBuf,
     temporary: PathBuf,
     committed: bool,
@@ -18,7 +18,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Creates the temporary file beside `target`, which must not be `input` by any name.
-    pub(super) fn create(input: &Path, target: &Path) -> Result<Self, FixError> {
+    pub(crate) fn create(input: &Path, target: &Path) -> Result<Self, FixError> {
         let fail = |why: String| FixError::Output { path: target.to_owned(), why };
         match std::fs::metadata(target) {
             Ok(m) if m.is_dir() => return Err(fail("is a folder; name a file in it".into())),
@@ -48,17 +48,17 @@ impl Pending {
     }
 
     /// Where to write.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.temporary
     }
 
     /// The name it will have.
-    pub(super) fn target(&self) -> &Path {
+    pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
     /// Gives the whole file its name, after its bytes are on the disk.
-    pub(super) fn commit(mut self) -> Result<(), FixError> {
+    pub(crate) fn commit(mut self) -> Result<(), FixError> {
         File::open(&self.temporary)
             .and_then(|f| f.sync_all())
             .and_then(|()| std::fs::rename(&self.temporary, &self.target))
@@ -79,10 +79,10 @@ impl Drop for Pending {
 
 /// A folder in the temporary place that nobody else may look into; removed with all it holds when dropped.
 #[derive(Debug)]
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn create() -> io::Result<Self> {
+    pub(crate) fn create() -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         loop {
             let n = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +95,7 @@ impl Folder {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

@@ -9,68 +9,68 @@ use std::sync::atomic::AtomicBool;
 
 /// A file.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Media {
+pub(crate) struct Media {
     #[serde(default)]
-    pub(super) streams: Vec<Stream>,
+    pub(crate) streams: Vec<Stream>,
     #[serde(default)]
-    pub(super) chapters: Vec<Chapter>,
+    pub(crate) chapters: Vec<Chapter>,
     #[serde(default)]
-    pub(super) programs: Vec<Program>,
-    pub(super) format: Format,
+    pub(crate) programs: Vec<Program>,
+    pub(crate) format: Format,
 }
 
 /// A track; times are in seconds, as text.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Stream {
-    pub(super) index: usize,
+pub(crate) struct Stream {
+    pub(crate) index: usize,
     #[serde(default = "unknown")]
-    pub(super) codec_type: String,
+    pub(crate) codec_type: String,
     #[serde(default = "unknown")]
-    pub(super) codec_name: String,
+    pub(crate) codec_name: String,
     #[serde(default)]
-    pub(super) codec_tag_string: String,
+    pub(crate) codec_tag_string: String,
     /// The PID in MPEG-TS, as 0x100.
-    pub(super) id: Option<String>,
-    pub(super) start_time: Option<String>,
-    pub(super) sample_rate: Option<String>,
-    pub(super) channels: Option<u32>,
-    pub(super) channel_layout: Option<String>,
-    pub(super) sample_fmt: Option<String>,
-    pub(super) bits_per_raw_sample: Option<String>,
-    pub(super) bit_rate: Option<String>,
-    pub(super) profile: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) start_time: Option<String>,
+    pub(crate) sample_rate: Option<String>,
+    pub(crate) channels: Option<u32>,
+    pub(crate) channel_layout: Option<String>,
+    pub(crate) sample_fmt: Option<String>,
+    pub(crate) bits_per_raw_sample: Option<String>,
+    pub(crate) bit_rate: Option<String>,
+    pub(crate) profile: Option<String>,
     #[serde(default)]
-    pub(super) disposition: BTreeMap<String, u8>,
+    pub(crate) disposition: BTreeMap<String, u8>,
     #[serde(default)]
-    pub(super) tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 /// A chapter; times are in seconds, as text.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Chapter {
-    pub(super) start_time: String,
-    pub(super) end_time: String,
+pub(crate) struct Chapter {
+    pub(crate) start_time: String,
+    pub(crate) end_time: String,
     #[serde(default)]
-    pub(super) tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 /// A programme of an MPEG transport stream.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Program {
-    pub(super) program_num: u32,
-    pub(super) pmt_pid: u32,
+pub(crate) struct Program {
+    pub(crate) program_num: u32,
+    pub(crate) pmt_pid: u32,
     #[serde(default)]
-    pub(super) tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 /// The file as a whole; times are in seconds, as text.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Format {
-    pub(super) format_name: String,
-    pub(super) start_time: Option<String>,
-    pub(super) duration: Option<String>,
+pub(crate) struct Format {
+    pub(crate) format_name: String,
+    pub(crate) start_time: Option<String>,
+    pub(crate) duration: Option<String>,
     #[serde(default)]
-    pub(super) tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 fn unknown() -> String {
@@ -78,21 +78,21 @@ fn unknown() -> String {
 }
 
 /// Seconds of a time that ffprobe gives as text; `None` for "N/A".
-pub(super) fn seconds(text: Option<&String>) -> Option<f64> {
+pub(crate) fn seconds(text: Option<&String>) -> Option<f64> {
     text?.parse().ok()
 }
 
 impl Stream {
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.codec_type == "audio"
     }
 
-    pub(super) fn has(&self, disposition: &str) -> bool {
+    pub(crate) fn has(&self, disposition: &str) -> bool {
         self.disposition.get(disposition).is_some_and(|&on| on != 0)
     }
 
     /// For people: `stream 3 (subtitle, subrip)`.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let codec = match self.codec_name.as_str() {
             "unknown" if !self.codec_tag_string.is_empty() => &self.codec_tag_string,
             name => name,
@@ -103,7 +103,7 @@ impl Stream {
 
 impl Media {
     /// Looks into a file. The inner error is what ffprobe said.
-    pub(super) fn probe(tools: &Tools, path: &Path, stop: &AtomicBool) -> Result<Result<Self, String>, FixError> {
+    pub(crate) fn probe(tools: &Tools, path: &Path, stop: &AtomicBool) -> Result<Result<Self, String>, FixError> {
         let words = ["-show_format", "-show_streams", "-show_chapters", "-show_programs"];
         Ok(match ask(tools, &words, path, stop)? {
             Ok(json) => serde_json::from_slice(&json).map_err(|e| format!("ffprobe's answer is not understood: {e}")),
@@ -112,34 +112,34 @@ impl Media {
     }
 
     /// The tracks, without the one in which MP4 and QuickTime keep the chapters: the muxer writes that one itself.
-    pub(super) fn tracks(&self) -> impl Iterator<Item = &Stream> {
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = &Stream> {
         let chapters = !self.chapters.is_empty();
         self.streams.iter().filter(move |s| !(chapters && s.codec_name == "bin_data" && s.codec_tag_string == "text"))
     }
 
-    pub(super) fn sound(&self) -> impl Iterator<Item = &Stream> {
+    pub(crate) fn sound(&self) -> impl Iterator<Item = &Stream> {
         self.tracks().filter(|s| s.is_sound())
     }
 
-    pub(super) fn is(&self, format: &str) -> bool {
+    pub(crate) fn is(&self, format: &str) -> bool {
         self.format.format_name.split(',').any(|name| name == format)
     }
 
     /// Where the programme's time zero lies on the file's time stamps, seconds: at their zero, but for MPEG-TS, whose
     /// time stamps begin anywhere.
-    pub(super) fn zero_s(&self) -> f64 {
+    pub(crate) fn zero_s(&self) -> f64 {
         if self.is("mpegts") { seconds(self.format.start_time.as_ref()).unwrap_or(0.0) } else { 0.0 }
     }
 
     /// Length, seconds; `None` when it is not known.
-    pub(super) fn duration_s(&self) -> Option<f64> {
+    pub(crate) fn duration_s(&self) -> Option<f64> {
         seconds(self.format.duration.as_ref()).filter(|&s| s > 0.0)
     }
 }
 
 /// The bit rate of a sound track, bits per second, from its packets at three places of 30 s. (What ffprobe says itself is
 /// a guess from the first frames for some codecs, and nothing for others.)
-pub(super) fn bit_rate(
+pub(crate) fn bit_rate(
     tools: &Tools,
     path: &Path,
     media: &Media,
