@@ -8,9 +8,9 @@ mask = 1 where the embedding is not zero, 0 where it is; the memory counts the h
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-import numpy as np
 
 HERE = Path(__file__).parent
 BINS, DIM, STATE = 257, 128, 2
