@@ -23,7 +23,7 @@ ORT := .deps/onnxruntime/libonnxruntime.so
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look
+.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -130,3 +130,10 @@ look: setup ## the dashboard in headless Chromium: checks, and screenshots into 
 	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium" >&2; exit 1; }
 	@cargo build -q --release -p seehear-serve --example demo
 	$(PYTHON) crates/serve/tests/look.py target/release/examples/demo "$(OUT)/look"
+
+CASES ?= 10000000
+fuzz: setup ## CASES mutated pipelines, manifests, configurations, events and addresses (ten million: some minutes)
+	CASES=$(CASES) cargo test --release -p seehear-cli --test fuzz -- --nocapture
+
+fuzz-media: setup ## CASES damaged media files through `run` (500: a quarter of an hour)
+	CASES=$(if $(filter file,$(origin CASES)),500,$(CASES)) cargo test --release -p seehear-cli --test mutated_media -- --nocapture
