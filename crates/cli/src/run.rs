@@ -223,7 +223,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
             if let Some(file) = events_file {
                 file.commit()?;
             }
-            if !args.quiet && matches!(error, RunError::Broken { .. }) {
+            if !args.quiet && error.leaves_a_recording() {
                 written(args).for_each(|path| say::note(&format!("kept up to the failure: {}", path.display())));
             }
             return Err(error.into());

@@ -185,6 +185,7 @@ fn a_full_disk() {
             return;
         }
     }
+    let demo_path = demo();
     let output = dir.path().join("o.mp4");
     let out =
         run(&["run".as_ref(), demo().as_os_str(), "--output".as_ref(), output.as_os_str(), "-q".as_ref()]).unwrap();
@@ -192,6 +193,16 @@ fn a_full_disk() {
     assert_eq!(code, 1, "{stderr}");
     assert!(stderr.contains("o.mp4") && stderr.contains("disk is full"), "{stderr}");
     assert!(!stderr.contains(".part"), "something was left behind: {stderr}");
+    // What was recorded live is kept, and nothing is waited for in vain.
+    let live = dir.path().join("o.mkv");
+    let began = std::time::Instant::now();
+    let mut args = ["run", "", "--realtime", "--output", ""].map(std::ffi::OsStr::new);
+    (args[1], args[4]) = (demo_path.as_os_str(), live.as_os_str());
+    let (code, _, stderr) = finished(&run(&args).unwrap());
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("disk is full") && stderr.contains("kept up to the failure"), "{stderr}");
+    assert_eq!(stderr.lines().last(), Some("o.mkv"), "{stderr}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
     let events = dir.path().join("e.jsonl");
     let full = dir.path().join("filler");
     fs::write(&full, "").unwrap();

@@ -65,3 +65,11 @@ pub enum RunError {
     #[error("events: {0}")]
     Observer(#[from] std::io::Error),
 }
+
+impl RunError {
+    /// Whether a live recording holds what came before the failure.
+    #[must_use]
+    pub fn leaves_a_recording(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::Output { .. })
+    }
+}

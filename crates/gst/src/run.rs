@@ -289,7 +289,7 @@ pub fn run(
     let file = job.output.as_deref().map(|path| prepare_output(job, path)).transpose()?;
     let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref())?;
     let summary = built.play(job, engine, backend, observer, progress, control);
-    let keep = summary.is_ok() || (job.plan.live && matches!(summary, Err(RunError::Broken { .. })));
+    let keep = summary.is_ok() || (job.plan.live && summary.as_ref().is_err_and(RunError::leaves_a_recording));
     if let Some(file) = file
         && keep
     {

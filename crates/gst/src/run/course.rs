@@ -58,6 +58,8 @@ impl Course {
         if !self.live {
             return Err(error);
         }
+        // A sink that can't write takes no end of the stream either: it is not waited for.
+        self.eos |= matches!(error, RunError::Output { .. });
         self.failure.get_or_insert(error);
         Ok(())
     }
@@ -171,5 +173,15 @@ mod tests {
         course.eos();
         assert_eq!(course.next(t, Seen { analysed: true, ..seen(9) }), Next::Over);
         assert_eq!(course.result().unwrap_err().to_string(), "first");
+    }
+
+    #[test]
+    fn a_full_disk_is_not_waited_for() {
+        let t = Instant::now();
+        let mut course = Course::new(true, t);
+        course.failed(RunError::Output { path: "o.mkv".into(), why: "full".into() }).unwrap();
+        assert_eq!(course.next(t, seen(9)), Next::End);
+        assert_eq!(course.next(t, Seen { analysed: true, ..seen(9) }), Next::Over);
+        assert!(course.result().is_err());
     }
 }

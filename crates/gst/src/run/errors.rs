@@ -99,7 +99,7 @@ impl Trouble {
         if from_sink && let Some(path) = &self.output {
             let full = error.matches(gst::ResourceError::NoSpaceLeft) || debug.contains("No space left");
             let why = if full {
-                "the disk is full: free some space or choose another disk (nothing was left behind)".to_owned()
+                "the disk is full: free some space or choose another disk".to_owned()
             } else {
                 format!("can't be written: {error}")
             };
