@@ -98,6 +98,14 @@ def apply(mask: Tensor, mixture: Tensor) -> Tensor:
     return torch.stack([a * c - b * d, a * d + b * c], -2)
 
 
+def band_powers(spectrum: Tensor, bands: int) -> Tensor:
+    """[..., T, 2, BINS], its level about 1, to log10 of each band's mean power, at least -4: [..., T, bands]."""
+    power = spectrum.square().sum(-2)
+    edges = band_edges(bands)
+    parts = [power[..., a:b].mean(-1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return torch.log10(torch.stack(parts, -1) + 1e-4)
+
+
 class BandLinear(nn.Module):
     """A linear layer for each band: [..., bands, inputs] to [..., bands, outputs]."""
 
@@ -168,6 +176,8 @@ class SepNet(nn.Module):
         self.guide_in = nn.Linear(DIM, size.guide)
         self.guide = nn.LSTM(size.guide, size.guide, batch_first=True)
         self.guide_spread = nn.Linear(size.guide, size.bands * size.width)
+        self.hint = nn.Linear(size.guide, size.bands)
+        """Only for training: what the face alone says of the voice's energy in each band."""
         self.blocks = nn.ModuleList([Block(size) for _ in range(size.blocks)])
         self.head_norm = nn.LayerNorm(size.width)
         self.head = BandLinear(size.bands, size.width, 2 * size.width)
@@ -204,11 +214,15 @@ class SepNet(nn.Module):
         gain = (sums[:, 0] / sums[:, 1] + self.FLOOR).rsqrt()
         return gain[:, :, None, None], both[:, :, -past:].reshape(-1, 2 * past)
 
-    def forward(self, mixture: Tensor, embedding: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """[S, T, 2, BINS], [S, T, DIM] and [S, N] to the mask [S, T, 2 voices, BINS] and the next state.
+    def look(self, embedding: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """[S, T, DIM] and its memory [S, guide] twice, to [S, T, guide] and the next memory."""
+        # A unit vector's entries are small: brought to the size that layers expect.
+        inside = F.relu(self.guide_in(embedding * DIM**0.5))
+        out, (h, c) = self.guide(inside, (h.unsqueeze(0), c.unsqueeze(0)))
+        return out, [h[0], c[0]]
 
-        Strictly causal along T. With `voices` > 1 the masks follow each other, real and imaginary.
-        """
+    def run(self, mixture: Tensor, embedding: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward`; also what it made of the embeddings, [S, T, guide]."""
         z = self.size
         s, t = mixture.shape[:2]
         parts = list(state.split(self.parts, 1))
@@ -219,13 +233,9 @@ class SepNet(nn.Module):
         features = torch.cat([soft, scaled * (soft / magnitude)], 2)  # [S, T, 3, BINS]
         features = F.pad(features, (0, 1))[..., self.places].reshape(s, t, 3, z.bands, self.widest)
         x = self.split_norm(self.split(features.transpose(2, 3).reshape(s, t, z.bands, 3 * self.widest)))
-
-        # A unit vector's entries are small: brought to the size that layers expect.
-        guide = F.relu(self.guide_in(embedding * DIM**0.5))
-        y, (h, c) = self.guide(guide, (parts[1].unsqueeze(0), parts[2].unsqueeze(0)))
-        guide = y
+        guide, seen = self.look(embedding, parts[1], parts[2])
         x = x + self.guide_spread(guide).reshape(s, t, z.bands, z.width)
-        after = [level, h[0], c[0]]
+        after = [level, *seen]
         for k, block in enumerate(self.blocks):
             x, carried = block(x, guide, parts[3 + 4 * k : 7 + 4 * k])
             after += carried
@@ -236,7 +246,19 @@ class SepNet(nn.Module):
         pairs = y.reshape(s, t, z.voices, 2, BINS)
         size = (pairs.square().sum(3, keepdim=True) + 1e-6).sqrt()
         mask = (pairs * (torch.tanh(size) / size)).reshape(s, t, 2 * z.voices, BINS)
-        return mask, torch.cat([p.float() for p in after], 1)
+        return mask, torch.cat([p.float() for p in after], 1), guide
+
+    def forward(self, mixture: Tensor, embedding: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """[S, T, 2, BINS], [S, T, DIM] and [S, N] to the mask [S, T, 2 voices, BINS] and the next state.
+
+        Strictly causal along T. With `voices` > 1 the masks follow each other, real and imaginary.
+        """
+        mask, after, _ = self.run(mixture, embedding, state)
+        return mask, after
+
+    def hinted(self, guide: Tensor) -> Tensor:
+        """[S, T, guide] to log10 of the voice's power in each band, [S, T, bands]; see `band_powers`."""
+        return self.hint(guide)
 
 
 def build(settings: dict[str, Any]) -> SepNet:
