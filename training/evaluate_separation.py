@@ -92,7 +92,10 @@ def main() -> int:
         separators[onnx.facts["name"]] = onnx
         middle, slow = onnx.cost()
         share = middle * HOPS_A_SECOND / 1000
-        print(f"{onnx.facts['name']}: {middle:.2f} ms a hop of 16 ms (p99 {slow:.2f}), {share:.3f} cores a speaker", flush=True)
+        print(
+            f"{onnx.facts['name']}: {middle:.2f} ms a hop of 16 ms (p99 {slow:.2f}), {share:.3f} cores a speaker",
+            flush=True,
+        )
     for path in o.checkpoint:
         net = separation.load(path)[0]
         separators[f"{path.parent.name}/{path.stem}"] = lambda m, g, net=net: separation.separate(net, m, g)[0]
@@ -127,13 +130,20 @@ def tell(
         if machine:
             print(json.dumps({"mixture": title, "separator": name, **f}), flush=True)
             continue
-        text = f"  {title}, {name:22} SI-SDR +{f['mean']:.2f} dB (median {f['median']:.2f}, after 1 s {f['settled']:.2f}, worse {f['worse']:.0%})"
+        text = (
+            f"  {title}, {name:22} SI-SDR +{f['mean']:.2f} dB (median {f['median']:.2f}, after 1 s {f['settled']:.2f}"
+        )
+        text += f", worse {f['worse']:.0%})"
         if "estoi" in f:
             text += f", ESTOI {f['estoi_before']:.3f} → {f['estoi']:.3f}"
         print(text, flush=True)
     for name, separator in separators.items():
         gain = np.array(sep_measure.swapped(separator, drawn))
-        print(f"  {title}, {name:22} better by its own face than by another's: {(gain > 0).mean():.0%}, {gain.mean():.2f} dB", flush=True)
+        print(
+            f"  {title}, {name:22} better by its own face than by another's: "
+            f"{(gain > 0).mean():.0%}, {gain.mean():.2f} dB",
+            flush=True,
+        )
 
 
 def quiet(

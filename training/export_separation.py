@@ -1,6 +1,6 @@
 """Write a separation checkpoint as ONNX and manifest, checked against PyTorch, in one run and hop by hop.
 
-  python export_separation.py --checkpoint runs/sep/checkpoint.pt --out ../engines --trained "…" --scores "…"
+python export_separation.py --checkpoint runs/sep/checkpoint.pt --out ../engines --trained "…" --scores "…"
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ state = {net.state_size}
 [network]
 file = "{file.name}"
 sha256 = "{sha256(file)}"
-mixture = "mixture"      # f32 [S, T, 2, {separation.BINS}]: real and imaginary part of the mixture's spectrum, samples in -1..1
-embedding = "embedding"  # f32 [S, T, {separation.DIM}]: the object's unit vector at the window's centre; zeros when not visible
+mixture = "mixture"      # f32 [S, T, 2, {separation.BINS}]: mixture's spectrum, real and imaginary; samples in -1..1
+embedding = "embedding"  # f32 [S, T, {separation.DIM}]: object's unit vector at the window's centre; zeros: not visible
 state_in = "state"       # f32 [S, {net.state_size}]: zeros at the start
 mask = "mask"            # f32 [S, T, 2, {separation.BINS}]: complex, magnitude at most 1
 state_out = "state_out"  # f32 [S, {net.state_size}]
@@ -101,7 +101,9 @@ scores = "{scores}"
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="of train_separation.py; none: random weights, to try a runtime")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="of train_separation.py; none: random weights, to try a runtime"
+    )
     parser.add_argument("--size", default="small", choices=sorted(separation.SIZES), help="of random weights")
     parser.add_argument("--name", default="sep-small", help="of the engine and its file (default: %(default)s)")
     parser.add_argument("--engine", default="av-small", help="whose embeddings it takes (default: %(default)s)")

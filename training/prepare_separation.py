@@ -82,7 +82,9 @@ def _footage(asked: engine.Engine, o: argparse.Namespace):  # noqa: ANN202
                 print(f"left out {clip.name}: no spots", file=sys.stderr)
                 continue
             voice = sep_data.of_clip(asked, clip, places[clip.name], unseen.get(clip.name, ()))
-            print(f"{voice.name} {voice.agreement:.3f} at {voice.offset_ms:+.0f} ms, cell {voice.best}", file=sys.stderr)
+            print(
+                f"{voice.name} {voice.agreement:.3f} at {voice.offset_ms:+.0f} ms, cell {voice.best}", file=sys.stderr
+            )
             out.append(voice)
         return out
 

@@ -43,7 +43,12 @@ def main() -> int:
     parser.add_argument("--scene-share", type=float, default=Recipe.scenes, help="default: %(default)s")
     parser.add_argument("--silent-share", type=float, default=Recipe.silent, help="default: %(default)s")
     parser.add_argument("--first", type=int, default=Plan.first, help="steps of faces alone (default: %(default)s)")
-    parser.add_argument("--plain", action="store_true", help="two voices each, no noise, rooms, pauses or silent targets")
+    parser.add_argument(
+        "--ease", type=int, default=Plan.ease, help="steps over which voices' own embeddings give way to faces'"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="two voices each, no noise, rooms, pauses or silent targets"
+    )
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--device", default=Plan.device)
     o = parser.parse_args()
@@ -60,7 +65,14 @@ def main() -> int:
     net = separation.SepNet(replace(size, voices=3) if o.blind else size)
     print(f"{sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters", file=sys.stderr, flush=True)
     plan = Plan(
-        steps=o.steps, batch=o.batch, rate=o.rate, average=o.average, first=o.first, seed=o.seed, device=o.device
+        steps=o.steps,
+        batch=o.batch,
+        rate=o.rate,
+        average=o.average,
+        first=o.first,
+        ease=o.ease,
+        seed=o.seed,
+        device=o.device,
     )
     learner = Learner(net, mixer, plan, o.run)
     if not learner.resume():

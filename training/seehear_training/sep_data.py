@@ -2,8 +2,8 @@
 
 A `Voice` is one person's sound alone, at 16 kHz, on the clock of their picture (a clip's own offset is taken off), with
 the engine's embeddings: of the picture along their trajectory, nine cells around it, one set every 40 ms; of the sound,
-where the picture would show it. Voices that were never filmed have only the latter. Generated scenes are made again from their
-seed, because their sound tracks are mixtures: that the sound comes out the same to the bit is checked.
+where the picture would show it. Voices that were never filmed have only the latter. Generated scenes are made again
+from their seed, because their sound tracks are mixtures: that the sound comes out the same to the bit is checked.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from . import evaluate, mel
 from .engine import Engine, clip_mel
-from .footage import FPS, SLOT, Clip
+from .footage import SLOT, Clip
 from .localise import embed
 from .nets import STRIDE
 from .recordings import Recordings
 from .render import Rendering
 from .scenes import OFF_SCREEN
-from .spots import REFERENCE_FACE, Spot
 from .speech import SAMPLE_RATE
+from .spots import REFERENCE_FACE, Spot
 
 Float = NDArray[np.float32]
 CENTRE = 4
@@ -145,7 +145,9 @@ def of_clip(engine: Engine, clip: Clip, spots: list[Spot], unseen: Iterable[tupl
     seen = along(engine, video, spots, _face(clip.name))
     for begin, end in unseen:
         seen[begin:end] = 0
-    item = evaluate.Embedded(clip, [seen.reshape(len(seen), 3, 3, -1).transpose(0, 3, 1, 2)], evaluate.hear(engine, audio))
+    item = evaluate.Embedded(
+        clip, [seen.reshape(len(seen), 3, 3, -1).transpose(0, 3, 1, 2)], evaluate.hear(engine, audio)
+    )
     offset = 0.0
     if item.slots >= 80:
         own = evaluate.curve(item, 15, item.slots - 15, engine)
@@ -197,7 +199,9 @@ def of_scene(engine: Engine, clip: Clip, rendering: Rendering) -> list[Voice]:
             out.append(_voice(name, person["voice"], kind, audio, seen, engine))
     unseen = np.round(np.clip(rendering.voices[OFF_SCREEN], -1, 1) * 32767).astype(np.int16)[: len(stored)]
     if np.abs(unseen).max(initial=0) >= 30:
-        out.append(_voice(f"{clip.name}/off", f"{clip.name}/off", "sound", unseen, np.zeros((0, 9, 1), np.float32), engine))
+        out.append(
+            _voice(f"{clip.name}/off", f"{clip.name}/off", "sound", unseen, np.zeros((0, 9, 1), np.float32), engine)
+        )
     return out
 
 

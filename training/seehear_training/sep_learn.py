@@ -49,6 +49,8 @@ class Plan:
     """Weight of what the face alone says of the voice's bands: without it, the network is slow to begin to look."""
     first: int = 400
     """Steps in which nothing but that is learned."""
+    ease: int = 0
+    """Steps over which what the voice itself says gives way to what its face says."""
     half: bool = True
     """bfloat16 where exactness does not matter."""
     seed: int = 1
@@ -100,9 +102,10 @@ def losses(masked: Tensor, mixture: Tensor, mixed: Tensor, target: Tensor, plan:
     snr, left = snr_db(estimate, target), left_db(estimate, mixed)
     scale = (mixture.square().sum(2).mean((1, 2)) + 1e-8).rsqrt()[:, None, None, None]
     wanted = separation.stft(target)
-    parts = [(a - b).square().mean((1, 2, 3)) for a, b in zip(
-        compressed(masked[:, : wanted.shape[1]], scale), compressed(wanted, scale), strict=True
-    )]
+    parts = [
+        (a - b).square().mean((1, 2, 3))
+        for a, b in zip(compressed(masked[:, : wanted.shape[1]], scale), compressed(wanted, scale), strict=True)
+    ]
     spectral = parts[0] + 2 * parts[1]
     value = torch.where(speaks, -snr, plan.silent * left) + plan.spectral * spectral
     nothing = torch.full_like(snr, torch.nan)
@@ -187,24 +190,32 @@ class Learner:
     def __init__(self, net: SepNet, mixer: Mixer, plan: Plan, run: Path) -> None:
         torch.manual_seed(plan.seed)
         self.net, self.mixer, self.plan, self.run = net.to(plan.device), mixer, plan, run
-        plain = [p for p in net.parameters() if p.ndim < 2]
-        shaped = [p for p in net.parameters() if p.ndim >= 2]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": shaped, "weight_decay": plan.weight_decay}, {"params": plain, "weight_decay": 0.0}], lr=plan.rate
-        )
+        # Matrices by Muon (orthogonal steps): from the beginning some tenths of a dB ahead of AdamW on the same data.
+        matrices = [p for name, p in net.named_parameters() if p.ndim == 2 and not name.startswith("hint")]
+        known = {id(p) for p in matrices}
+        rest = [p for p in net.parameters() if id(p) not in known]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, plan.rate, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, plan.rate, weight_decay=0.0),
+        ]
         self.average = copy.deepcopy(net.state_dict())
         self.step = 0
         self.history: list[dict[str, float]] = []
 
     def _draw(self, step: int) -> list[Mixture]:
-        return [self.mixer.draw((self.plan.seed, step, k)) for k in range(self.plan.batch)]
+        ease = max(0.0, 1 - step / self.plan.ease) if self.plan.ease else 0.0
+        return [self.mixer.draw((self.plan.seed, step, k), ease) for k in range(self.plan.batch)]
 
     def look_first(self) -> float:
         """Before the first step: what faces say of voices, alone. Returns the last mean square."""
         plan, error = self.plan, 0.0
-        optimiser = torch.optim.AdamW([*self.net.guide_in.parameters(), *self.net.guide.parameters(), *self.net.hint.parameters()], lr=2e-3)
+        optimiser = torch.optim.AdamW(
+            [*self.net.guide_in.parameters(), *self.net.guide.parameters(), *self.net.hint.parameters()], lr=2e-3
+        )
         for step in range(plan.first):
-            mixtures = [self.mixer.draw((plan.seed, 1 << 30, step, k)) for k in range(2 * plan.batch)]
+            mixtures = [
+                self.mixer.draw((plan.seed, 1 << 30, step, k), 1.0 if plan.ease else 0.0) for k in range(2 * plan.batch)
+            ]
             loss = hints(self.net, mixtures, plan).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -217,16 +228,17 @@ class Learner:
     def _learn(self, mixtures: list[Mixture]) -> Losses:
         plan = self.plan
         schedule = Stage(steps=plan.steps, rate=plan.rate, warm_up=plan.warm_up)
-        for group in self.optimiser.param_groups:
+        for group in itertools.chain(*(x.param_groups for x in self.optimisers)):
             group["lr"] = rate_at(schedule, self.step)
         out = (guided if self.net.size.voices == 1 else blind)(self.net, mixtures, plan)
         loss = out.value.mean()
         if not torch.isfinite(loss):
             raise Diverged(f"{self.run}: the loss is {loss.item()} at step {self.step}, seed {plan.seed}")
-        self.optimiser.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         keep = min(plan.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.net.state_dict().items():
@@ -273,7 +285,8 @@ class Learner:
         self.run.mkdir(parents=True, exist_ok=True)
         part = self.checkpoint.with_suffix(".part")
         state = {"settings": self.net.settings(), "net": self.net.state_dict(), "average": self.average}
-        torch.save({**state, "optimiser": self.optimiser.state_dict(), "step": self.step, "history": self.history}, part)
+        state |= {"optimisers": [x.state_dict() for x in self.optimisers], "step": self.step, "history": self.history}
+        torch.save(state, part)
         os.replace(part, self.checkpoint)
         (self.run / "log.jsonl").write_text("".join(json.dumps(x) + "\n" for x in self.history))
 
@@ -286,7 +299,8 @@ class Learner:
             raise ValueError(f"{self.checkpoint} is a network of another size: choose another --run")
         self.net.load_state_dict(saved["net"])
         self.average = saved["average"]
-        self.optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         self.step, self.history = saved["step"], saved["history"]
         return True
 

@@ -72,7 +72,9 @@ def trial(estimate: Float, target: Float, mixture: Float, estoi: Callable[..., f
     n, s = len(estimate) - separation.HOP, separation.RATE
     before = si_sdr(mixture[:n], target[:n])
     settled = si_sdr(estimate[s:n], target[s:n]) - si_sdr(mixture[s:n], target[s:n])
-    heard = [float(estoi(target[:n], x[:n], separation.RATE, extended=True)) for x in (estimate, mixture)] if estoi else []
+    heard = (
+        [float(estoi(target[:n], x[:n], separation.RATE, extended=True)) for x in (estimate, mixture)] if estoi else []
+    )
     return Trial(si_sdr(estimate[:n], target[:n]) - before, before, settled, *heard)
 
 
@@ -137,7 +139,9 @@ def silence(separator: Separator, mixtures: list[Mixture], guides: list[Float]) 
     return out
 
 
-def mixtures(voices: list[Voice], seconds: float, count: int, trials: int, seed: int, noise: float = 0.0) -> list[Mixture]:
+def mixtures(
+    voices: list[Voice], seconds: float, count: int, trials: int, seed: int, noise: float = 0.0
+) -> list[Mixture]:
     """`trials` of them, each from its own seed."""
     mixer = Mixer(long_enough(voices, seconds), recipe(seconds, count, noise), seed)
     return [mixer.draw((seed, count, k)) for k in range(trials)]

@@ -19,7 +19,7 @@ from . import acoustics
 from .footage import SLOT
 from .sep_data import CENTRE, Float, Voice
 from .separation import DIM, HOP
-from .speech import SAMPLE_RATE, resample
+from .speech import SAMPLE_RATE
 
 _LOUD = 0.15
 """A slot counts as speech from this share of the voice's level."""
@@ -84,9 +84,14 @@ class Mixer:
         self.recipe, self.voices = recipe, voices
         self.hops = round(recipe.seconds * SAMPLE_RATE / HOP)
         self._loud = {id(v): _loud(v) for v in voices}
+        self._levels = {id(v): max(1e-4, float(v.audio.astype(np.float32).std()) / 32768) for v in voices}
+        # A voice is played faster by as much as makes its length easy to transform.
+        length = self.hops * HOP
+        self._lengths = [n for n in range(round(0.88 * length), round(1.14 * length)) if _smooth(n)]
         speaking = [v for v in voices if v.kind != "still" and self._loud[id(v)].any()]
         self.seen = {
-            kind: [v for v in speaking if v.kind == kind and v.agreement >= recipe.sure] for kind in ("footage", "scene")
+            kind: [v for v in speaking if v.kind == kind and v.agreement >= recipe.sure]
+            for kind in ("footage", "scene")
         }
         shown = {id(v) for vs in self.seen.values() for v in vs}
         self.unseen = [v for v in speaking if id(v) not in shown]
@@ -130,8 +135,8 @@ class Mixer:
 
     # ---- drawing --------------------------------------------------------------------------------------------------
 
-    def draw(self, seed: tuple[int, ...]) -> Mixture:
-        """The mixture of that seed."""
+    def draw(self, seed: tuple[int, ...], ease: float = 0.0) -> Mixture:
+        """The mixture of that seed. `ease`, 0 to 1: how much of what is told is the voice's own, not the face's."""
         rng, r = np.random.default_rng(seed), self.recipe
         count = int(rng.choice(len(r.counts), p=np.array(r.counts) / sum(r.counts))) + 1
         parts: list[_Part] = []
@@ -146,10 +151,10 @@ class Mixer:
             if k < len(order) and rng.random() >= r.silent:
                 part = parts[order[k]]
                 targets.append(part.audio)
-                guides.append(self._guide(part, rng))
+                guides.append(self._guide(part, rng, ease))
             else:
                 targets.append(np.zeros_like(parts[0].audio))
-                guides.append(self._silent(rng, {p.voice.person for p in parts}))
+                guides.append(self._silent(rng, {p.voice.person for p in parts}, ease))
         mixture = voices.sum(0)
         if self._beds and rng.random() < r.noise:
             bed = self._beds[int(rng.integers(len(self._beds)))]
@@ -181,12 +186,17 @@ class Mixer:
 
     def _part(self, voice: Voice, rng: np.random.Generator) -> _Part:
         """Where in the voice, how fast, from which cell: a stretch in which something is said."""
-        speed = float(rng.uniform(0.88, 1.14)) if self.recipe.augment and rng.random() < 0.7 else 1.0
+        speed = 1.0
+        if self.recipe.augment and rng.random() < 0.7:
+            speed = float(self._lengths[int(rng.integers(len(self._lengths)))] / (self.hops * HOP))
         length = self.hops * HOP / SLOT * speed
         loud = self._loud[id(voice)]
         # Of a few places the one with most speech, of those that are seen where there is a choice.
         places = [float(rng.uniform(0, max(0.0, voice.slots - length))) for _ in range(3)]
-        said = [float((loud[int(p) : int(p + length)] * (0.1 + self._shown(voice)[int(p) : int(p + length)])).mean()) for p in places]
+        said = [
+            float((loud[int(p) : int(p + length)] * (0.1 + self._shown(voice)[int(p) : int(p + length)])).mean())
+            for p in places
+        ]
         start = places[int(np.argmax(said))]
         u = rng.random() if self.recipe.augment else 0.0
         cell = voice.best if u < 0.7 else CENTRE if u < 0.85 else int(rng.integers(9))
@@ -204,14 +214,15 @@ class Mixer:
         """The part's audio, [HOP T], about RMS 1 where it speaks."""
         length = self.hops * HOP
         first = round(part.start * SLOT)
-        audio = part.voice.audio[first : first + round(length * part.speed) + 8].astype(np.float32) / 32768
-        if part.speed != 1.0:
-            audio = resample(audio, SAMPLE_RATE * part.speed, SAMPLE_RATE)
-        audio = np.pad(audio[:length], (0, max(0, length - len(audio))))
+        size = round(length * part.speed)
+        audio = part.voice.audio[first : first + size].astype(np.float32) / 32768
+        audio = np.pad(audio, (0, size - len(audio)))
+        if size != length:  # the ends wrap around, a few milliseconds that nobody minds
+            spectrum = np.fft.rfft(audio)[: length // 2 + 1] * np.float32(length / size)
+            audio = np.fft.irfft(spectrum, length).astype(np.float32)
         if part.pause[1] > part.pause[0]:
             audio = audio * _hush(length, part.pause[0] * HOP, part.pause[1] * HOP)
-        level = part.voice.audio[: 60 * SAMPLE_RATE].astype(np.float32).std() / 32768
-        audio = audio / max(1e-4, float(level)) * acoustics.db_to_gain(float(np.clip(rng.normal(0, 3.5), -8, 8)))
+        audio = audio / self._levels[id(part.voice)] * acoustics.db_to_gain(float(np.clip(rng.normal(0, 3.5), -8, 8)))
         if self.recipe.augment:
             if rng.random() < self.recipe.room:
                 response = acoustics.room_response(rng, float(rng.uniform(0.12, 0.6)), float(rng.uniform(0.2, 0.7)))
@@ -221,18 +232,22 @@ class Mixer:
                 audio = audio - a * np.pad(audio[:-1], (1, 0))
         part.audio = audio.astype(np.float32)
 
-    def _guide(self, part: _Part, rng: np.random.Generator) -> Float:
+    def _guide(self, part: _Part, rng: np.random.Generator, ease: float) -> Float:
         """[T, DIM]: what is told of a part."""
         voice, augment = part.voice, self.recipe.augment
         late = float(rng.uniform(-1, 1)) if augment and rng.random() < 0.5 else 0.0  # slots
         filmed = len(voice.seen) and voice.agreement >= self.recipe.sure
         source = voice.seen[:, part.cell] if filmed else voice.heard
         out = self._at(source, part.start + late, part.speed)
+        told = float(rng.uniform(0, ease)) if ease > 0 else 0.0
         # An engine agrees better with the faces it has learned from than with anybody's (0.4 and 0.28).
         if not filmed:
-            out = self._hidden(out, float(rng.uniform(0.22, 0.5)), rng)
+            out = self._hidden(out, max(told, float(rng.uniform(0.22, 0.5))), rng)
         elif augment and rng.random() < 0.7:
             out = self._hidden(out, float(rng.uniform(0.55, 1.0)), rng)
+        if filmed and told > 0:
+            out = (1 - told) * out + told * self._at(voice.heard, part.start + late, part.speed)
+            out /= np.maximum(1e-6, np.linalg.norm(out, axis=1, keepdims=True))
         if part.pause[1] > part.pause[0] and self.idle:
             a, b = part.pause
             out[a:b] = self.idle_guide(rng)[: b - a]
@@ -242,13 +257,13 @@ class Mixer:
             out[first : first + size] = 0
         return out
 
-    def _silent(self, rng: np.random.Generator, present: set[str]) -> Float:
+    def _silent(self, rng: np.random.Generator, present: set[str], ease: float) -> Float:
         """[T, DIM] of somebody who is not heard: mostly idle; sometimes their lips say something else."""
         if self.idle and rng.random() < 0.65:
             return self.idle_guide(rng)
         if rng.random() < 0.15:
             return np.zeros((self.hops, DIM), np.float32)
-        return self._guide(self._part(self._pick(rng, present), rng), rng)
+        return self._guide(self._part(self._pick(rng, present), rng), rng, ease)
 
     def idle_guide(self, rng: np.random.Generator) -> Float:
         """[T, DIM]: a face that says nothing; an idle stretch, to and fro for as long as it takes."""
@@ -275,6 +290,15 @@ class Mixer:
         face /= np.maximum(1e-6, np.linalg.norm(face, axis=-1, keepdims=True))
         there = np.linalg.norm(told, axis=-1, keepdims=True) > 0.5
         return (there * (share * told + np.sqrt(1 - share**2) * face)).astype(np.float32)
+
+
+def _smooth(n: int) -> bool:
+    """Whether 2, 3 and 5 are its only prime factors, and it is even."""
+    even = n % 2 == 0
+    for p in (2, 3, 5):
+        while n % p == 0:
+            n //= p
+    return even and n == 1
 
 
 def _loud(voice: Voice) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ what one run over all hops gives.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -102,8 +103,19 @@ def band_powers(spectrum: Tensor, bands: int) -> Tensor:
     """[..., T, 2, BINS], its level about 1, to log10 of each band's mean power, at least -4: [..., T, bands]."""
     power = spectrum.square().sum(-2)
     edges = band_edges(bands)
-    parts = [power[..., a:b].mean(-1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [power[..., a:b].mean(-1) for a, b in itertools.pairwise(edges)]
     return torch.log10(torch.stack(parts, -1) + 1e-4)
+
+
+class Norm(nn.LayerNorm):
+    """Layer norm in its input's own type: autocast would make everything wide again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape and type."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
 class BandLinear(nn.Module):
@@ -118,7 +130,7 @@ class BandLinear(nn.Module):
         """See the class; x is [S, T, bands, inputs]."""
         s, t = x.shape[:2]
         flat = x.reshape(s * t, x.shape[2], x.shape[3]).transpose(0, 1)
-        out = torch.matmul(flat, self.weight).transpose(0, 1) + self.bias
+        out = torch.baddbmm(self.bias[:, None], flat, self.weight).transpose(0, 1)
         return out.reshape(s, t, out.shape[1], out.shape[2])
 
 
@@ -129,7 +141,7 @@ class Block(nn.Module):
         super().__init__()
         flat = size.bands * size.width
         self.size = size
-        self.norm_time, self.norm_across = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
+        self.norm_time, self.norm_across = Norm(size.width), Norm(size.width)
         self.time = nn.LSTM(size.width, size.hidden, batch_first=True)
         self.time_out = nn.Linear(size.hidden, size.width)
         self.squeeze = nn.Linear(flat, size.across)
@@ -172,14 +184,14 @@ class SepNet(nn.Module):
         age = torch.arange(size.level_hops - 1, -1, -1, dtype=torch.float32)
         self.register_buffer("recent", torch.exp(-age / (size.level_hops / 2))[None, None], persistent=False)
         self.split = BandLinear(size.bands, 3 * widest, size.width)
-        self.split_norm = nn.LayerNorm(size.width)
+        self.split_norm = Norm(size.width)
         self.guide_in = nn.Linear(DIM, size.guide)
         self.guide = nn.LSTM(size.guide, size.guide, batch_first=True)
         self.guide_spread = nn.Linear(size.guide, size.bands * size.width)
         self.hint = nn.Linear(size.guide, size.bands)
         """Only for training: what the face alone says of the voice's energy in each band."""
         self.blocks = nn.ModuleList([Block(size) for _ in range(size.blocks)])
-        self.head_norm = nn.LayerNorm(size.width)
+        self.head_norm = Norm(size.width)
         self.head = BandLinear(size.bands, size.width, 2 * size.width)
         self.mask = BandLinear(size.bands, 2 * size.width, size.voices * 2 * widest)
         with torch.no_grad():  # begin by letting half of everything through
