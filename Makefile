@@ -125,3 +125,8 @@ train: $(VENV)/ready ## train an engine on FOOTAGE=DIR (and FACE_MODEL=FILE VOIC
 
 clean: ## remove what was built, leave .deps
 	rm -rf target out
+
+.PHONY: train-separation
+train-separation: $(VENV)/ready ## train a separation engine on FOOTAGE=DIR (and VOICES=DIR), after `make train`; hours
+	@test -n "$(FOOTAGE)" || { echo "make train-separation FOOTAGE=folder-of-video [VOICES=folder-of-speech]" >&2; exit 2; }
+	PYTHON=$(VENV)/bin/python training/train_separation.sh "$(FOOTAGE)" "$(RUNS)" "$(DEVICE)" "$(VOICES)"
