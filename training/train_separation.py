@@ -47,6 +47,9 @@ def main() -> int:
         "--ease", type=int, default=Plan.ease, help="steps over which voices' own embeddings give way to faces'"
     )
     parser.add_argument(
+        "--ease-from", type=float, default=Plan.ease_from, help="how much at first (default: %(default)s)"
+    )
+    parser.add_argument(
         "--plain", action="store_true", help="two voices each, no noise, rooms, pauses or silent targets"
     )
     parser.add_argument("--seed", type=int, default=Plan.seed)
@@ -71,6 +74,7 @@ def main() -> int:
         average=o.average,
         first=o.first,
         ease=o.ease,
+        ease_from=o.ease_from,
         seed=o.seed,
         device=o.device,
     )

@@ -51,6 +51,8 @@ class Plan:
     """Steps in which nothing but that is learned."""
     ease: int = 0
     """Steps over which what the voice itself says gives way to what its face says."""
+    ease_from: float = 1.0
+    """How much of it at the beginning."""
     half: bool = True
     """bfloat16 where exactness does not matter."""
     seed: int = 1
@@ -203,7 +205,7 @@ class Learner:
         self.history: list[dict[str, float]] = []
 
     def _draw(self, step: int) -> list[Mixture]:
-        ease = max(0.0, 1 - step / self.plan.ease) if self.plan.ease else 0.0
+        ease = self.plan.ease_from * max(0.0, 1 - step / self.plan.ease) if self.plan.ease else 0.0
         return [self.mixer.draw((self.plan.seed, step, k), ease) for k in range(self.plan.batch)]
 
     def look_first(self) -> float:

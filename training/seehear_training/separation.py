@@ -142,6 +142,10 @@ class Block(nn.Module):
         flat = size.bands * size.width
         self.size = size
         self.norm_time, self.norm_across = Norm(size.width), Norm(size.width)
+        self.agree = nn.Linear(size.guide, flat)
+        """Multiplies what goes into the memory along time: it can sum up where face and band agree."""
+        nn.init.zeros_(self.agree.weight)
+        nn.init.zeros_(self.agree.bias)
         self.time = nn.LSTM(size.width, size.hidden, batch_first=True)
         self.time_out = nn.Linear(size.hidden, size.width)
         self.squeeze = nn.Linear(flat, size.across)
@@ -152,7 +156,8 @@ class Block(nn.Module):
         """[S, T, bands, width], [S, T, guide], four states [S, n]; the same, and the next states."""
         z = self.size
         s, t = x.shape[:2]
-        rows = self.norm_time(x).transpose(1, 2).reshape(s * z.bands, t, z.width)
+        factor = 1 + self.agree(guide).reshape(s, t, z.bands, z.width)
+        rows = (self.norm_time(x) * factor).transpose(1, 2).reshape(s * z.bands, t, z.width)
         carried = (state[0].reshape(1, s * z.bands, z.hidden), state[1].reshape(1, s * z.bands, z.hidden))
         y, (h, c) = self.time(rows, carried)
         x = x + self.time_out(y).reshape(s, z.bands, t, z.width).transpose(1, 2)
