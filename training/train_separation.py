@@ -32,17 +32,15 @@ def main() -> int:
     parser.add_argument("--from", dest="start", type=Path, help="begin with this checkpoint's averaged weights")
     parser.add_argument("--blind", action="store_true", help="the baseline without embeddings")
     parser.add_argument("--size", default="small", choices=sorted(separation.SIZES), help="default: %(default)s")
-    parser.add_argument("--blocks", type=int, help="default: the size's")
     parser.add_argument("--steps", type=int, default=Plan.steps, help="default: %(default)s")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after these")
-    parser.add_argument("--batch", type=int, default=Plan.batch, help="mixtures in a step (default: %(default)s)")
+    parser.add_argument("--parts", type=int, default=Plan.parts, help="voices in a step (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=Recipe.seconds, help="of a mixture (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=Plan.rate, help="default: %(default)s")
     parser.add_argument("--average", type=float, default=Plan.average, help="of the weights (default: %(default)s)")
     parser.add_argument("--footage-share", type=float, default=Recipe.footage, help="default: %(default)s")
     parser.add_argument("--scene-share", type=float, default=Recipe.scenes, help="default: %(default)s")
     parser.add_argument("--silent-share", type=float, default=Recipe.silent, help="default: %(default)s")
-    parser.add_argument("--first", type=int, default=Plan.first, help="steps of faces alone (default: %(default)s)")
     parser.add_argument(
         "--ease", type=int, default=Plan.ease, help="steps over which voices' own embeddings give way to faces'"
     )
@@ -62,28 +60,22 @@ def main() -> int:
     mixer = Mixer(voices, recipe, o.seed)
     print(mixer.summary(), file=sys.stderr, flush=True)
     size = separation.SIZES[o.size]
-    if o.blocks:
-        size = replace(size, blocks=o.blocks)
     torch.manual_seed(o.seed)
     net = separation.SepNet(replace(size, voices=3) if o.blind else size)
     print(f"{sum(p.numel() for p in net.parameters()) / 1e6:.2f} M parameters", file=sys.stderr, flush=True)
     plan = Plan(
         steps=o.steps,
-        batch=o.batch,
+        parts=o.parts,
         rate=o.rate,
         average=o.average,
-        first=o.first,
         ease=o.ease,
         ease_from=o.ease_from,
         seed=o.seed,
         device=o.device,
     )
     learner = Learner(net, mixer, plan, o.run)
-    if not learner.resume():
-        if o.start:
-            learner.adopt(o.start)
-        elif not o.blind:
-            print(f"faces alone: mean square {learner.look_first():.3f}", file=sys.stderr, flush=True)
+    if not learner.resume() and o.start:
+        learner.adopt(o.start)
     try:
         learner.train(o.minutes, lambda line: print(json.dumps(line), flush=True))
     except Diverged as error:

@@ -1,7 +1,8 @@
 """The training loop of separation: rounds of steps, resumable at every round's end.
 
-A step learns from `batch` mixtures, each heard once for every target; the same sound with another face is what makes
-the network look. Weights are averaged over time (EMA); the average is what is evaluated and exported.
+A step draws `parts` voices and mixes them in many ways: every voice is a target in several mixtures and disturbs in
+others. All is done on spectra: they add up like the sounds, and the error of a mask that leaves phases alone is a
+quadratic form of three known products. Weights are averaged over time (EMA); the average is what is exported.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from . import separation
 from .learn import Diverged, Stage, rate_at
-from .sep_mix import Mixer, Mixture
+from .sep_mix import Mixer, Parts, Recipe
 from .separation import SepNet
 
 ROUND = 50
@@ -35,20 +36,20 @@ class Plan:
     """What one run of the loop does."""
 
     steps: int = 1000
-    batch: int = 6
-    """Mixtures in a step."""
-    rate: float = 1.5e-3
+    parts: int = 16
+    """Voices in a step."""
+    each: int = 4
+    """Mixtures in which each is the target."""
+    rate: float = 3e-3
     weight_decay: float = 1e-2
     warm_up: float = 0.03
     average: float = 0.998
     spectral: float = 10.0
-    """Weight of the compressed spectra beside the signal-to-noise ratio in dB."""
+    """Weight of the compressed magnitudes beside the signal-to-noise ratio in dB."""
     silent: float = 0.5
     """Weight of what is left of a silent target's mixture, dB."""
     hint: float = 3.0
     """Weight of what the face alone says of the voice's bands: without it, the network is slow to begin to look."""
-    first: int = 400
-    """Steps in which nothing but that is learned."""
     ease: int = 0
     """Steps over which what the voice itself says gives way to what its face says."""
     ease_from: float = 1.0
@@ -62,24 +63,53 @@ class Plan:
 # ---- what is learned ----------------------------------------------------------------------------------------------
 
 
-def snr_db(estimate: Tensor, target: Tensor, floor: float = 1e-3) -> Tensor:
-    """Signal to distortion of [..., samples], dB, at most 30: what is good enough is not polished further."""
-    energy = target.square().sum(-1)
-    error = (target - estimate).square().sum(-1)
-    return 10 * torch.log10((energy + 1e-8) / (error + floor * energy + 1e-8))
+@dataclass
+class Rows:
+    """Mixtures as spectra at level 1, and whom to listen for: row k and row k + n hear the same one."""
+
+    mixture: Tensor
+    """[n, T, 2, BINS]."""
+    voices: Tensor
+    """[n, 3, T, 2, BINS], all that speak in it."""
+    target: Tensor
+    """[2 n, T, 2, BINS]; zeros for who is silent."""
+    guide: Tensor
+    """[2 n, T, DIM]."""
 
 
-def left_db(estimate: Tensor, mixture: Tensor, floor: float = 1e-3) -> Tensor:
-    """What is left of a mixture, dB, at least -30."""
-    energy = mixture.square().sum(-1)
-    return 10 * torch.log10(estimate.square().sum(-1) / (energy + 1e-8) + floor)
-
-
-def compressed(spectrum: Tensor, scale: Tensor, power: float = 0.3) -> tuple[Tensor, Tensor]:
-    """[..., T, 2, BINS], its level brought to 1 by `scale`, to compressed magnitudes and compressed complex values."""
-    scaled = spectrum * scale
-    magnitude = (scaled.square().sum(-2, keepdim=True) + 1e-4).sqrt()
-    return magnitude**power, scaled * magnitude ** (power - 1)
+def mix(parts: Parts, recipe: Recipe, rng: np.random.Generator, each: int = 4) -> Rows:
+    """Mixtures of neighbours in a row of voices: each is a target `each` times, unless somebody silent is asked for."""
+    spectra, beds = (separation.stft(torch.from_numpy(x)) for x in (parts.audio, parts.beds))
+    guides, idle = torch.from_numpy(parts.guides), torch.from_numpy(parts.idle)
+    count = len(spectra)
+    first = np.tile(np.arange(count), each // 2)
+    second = (first + np.repeat(1 + rng.permutation(count - 1)[: each // 2], count)) % count
+    n = len(first)
+    # Whoever comes next and is neither of both.
+    third = (first + 1) % count
+    third = np.where(third == second, (third + 1) % count, third)
+    sizes = rng.choice(len(recipe.counts), n, p=np.array(recipe.counts) / sum(recipe.counts)) + 1
+    gains = 10 ** (rng.normal(0, 2, (n, 3)).clip(-5, 5) / 20) * (np.arange(3) < sizes[:, None])
+    members = np.stack([first, second, third], 1)
+    voices = spectra[members] * torch.from_numpy(gains).float()[:, :, None, None, None]
+    mixture = voices.sum(1)
+    if len(beds):
+        bed = beds[rng.integers(0, len(beds), n)]
+        power = [x.square().sum(2).mean((1, 2)) for x in (mixture, bed)]
+        share = (rng.random(n) < recipe.noise) * 10 ** (-rng.uniform(3, 30, n) / 20)
+        mixture = (
+            mixture
+            + bed * ((power[0] / (power[1] + 1e-8)).sqrt() * torch.from_numpy(share).float())[:, None, None, None]
+        )
+    target, guide = torch.cat([voices[:, 0], voices[:, 1]]), guides[np.concatenate([first, second])]
+    silent = (rng.random(2 * n) < recipe.silent) | np.concatenate([np.zeros(n, bool), sizes < 2])
+    for k in np.flatnonzero(silent).tolist():
+        target[k] = 0
+        stranger = int(rng.integers(count))
+        elsewhere = rng.random() < 0.35 and stranger not in members[k % n]
+        guide[k] = guides[stranger] if elsewhere else idle[int(rng.integers(len(idle)))]
+    scale = (mixture.square().sum(2).mean((1, 2)) + 1e-6).rsqrt()[:, None, None, None]
+    return Rows(mixture * scale, voices * scale[:, None], target * scale.repeat(2, 1, 1, 1), guide)
 
 
 @dataclass
@@ -95,80 +125,46 @@ class Losses:
     """Mean square of what the face alone got wrong of the bands' log10 powers."""
 
 
-def losses(masked: Tensor, mixture: Tensor, mixed: Tensor, target: Tensor, plan: Plan) -> Losses:
-    """Spectra [n, T, 2, BINS] of the estimate and the mixture, the mixture and the target [n, samples]."""
-    # The last hop lacks what only the next window adds.
-    estimate = separation.istft(masked)[..., : -separation.HOP]
-    mixed, target = mixed[..., : estimate.shape[-1]], target[..., : estimate.shape[-1]]
-    speaks = target.square().mean(-1) > 1e-4 * mixed.square().mean(-1)
-    snr, left = snr_db(estimate, target), left_db(estimate, mixed)
-    scale = (mixture.square().sum(2).mean((1, 2)) + 1e-8).rsqrt()[:, None, None, None]
-    wanted = separation.stft(target)
-    parts = [
-        (a - b).square().mean((1, 2, 3))
-        for a, b in zip(compressed(masked[:, : wanted.shape[1]], scale), compressed(wanted, scale), strict=True)
-    ]
-    spectral = parts[0] + 2 * parts[1]
-    value = torch.where(speaks, -snr, plan.silent * left) + plan.spectral * spectral
+def losses(gains: Tensor, mixture: Tensor, target: Tensor, plan: Plan) -> Losses:
+    """Gains [n, T, BINS] of the mixture's and the target's spectra [n, T, 2, BINS], the mixture's level about 1."""
+    power, product = mixture.square().sum(2), (mixture * target).sum(2)
+    total, energy = power.sum((1, 2)), target.square().sum((1, 2, 3))
+    speaks = energy > 1e-3 * total
+    error = (energy + (gains * (gains * power - 2 * product)).sum((1, 2))).clamp(min=0)
+    # At most 30 dB: what is good enough is not polished further.
+    snr = 10 * torch.log10((energy + 1e-3 * total) / (error + 1e-3 * energy + 1e-4 * total))
+    left = 10 * torch.log10((gains.square() * power).sum((1, 2)) / (total + 1e-6) + 1e-3)
+    # Loudness as ears have it: compressed magnitudes.
+    wanted = (target.square().sum(2) + 1e-4) ** 0.15
+    got = (gains.square() * power + 1e-4) ** 0.15
+    soft = (got - wanted).square().mean((1, 2))
+    value = torch.where(speaks, -snr, plan.silent * left) + plan.spectral * soft
     nothing = torch.full_like(snr, torch.nan)
     return Losses(value, torch.where(speaks, snr, nothing).detach(), torch.where(speaks, nothing, left).detach())
 
 
-def stacked(mixtures: list[Mixture]) -> tuple[Tensor, Tensor, Tensor]:
-    """Mixtures [b, samples], targets [b, k, samples], guides [b, k, T, DIM]."""
-    return (
-        torch.from_numpy(np.stack([m.mixture for m in mixtures])),
-        torch.from_numpy(np.stack([m.targets for m in mixtures])),
-        torch.from_numpy(np.stack([m.guides for m in mixtures])),
-    )
-
-
-def guided(net: SepNet, mixtures: list[Mixture], plan: Plan) -> Losses:
-    """Each mixture once for each target, told of it."""
-    mixed, targets, guides = (x.to(plan.device) for x in stacked(mixtures))
-    count = targets.shape[1]
-    spectrum = separation.stft(mixed).repeat_interleave(count, 0)
-    mask, guide = _mask(net, spectrum, guides.flatten(0, 1), plan)
-    masked = separation.apply(mask, spectrum)
-    out = losses(masked, spectrum, mixed.repeat_interleave(count, 0), targets.flatten(0, 1), plan)
-    out.hint = _hint(net, guide, targets.flatten(0, 1), mixed.repeat_interleave(count, 0))
+def guided(net: SepNet, rows: Rows, plan: Plan) -> Losses:
+    """Each row told of its target."""
+    mixture = rows.mixture.repeat(2, 1, 1, 1)
+    gains, guide = _gains(net, mixture, rows.guide, plan)
+    out = losses(gains[:, :, 0], mixture, rows.target, plan)
+    wanted = separation.band_powers(rows.target, separation.BANDS)
+    out.hint = (net.hint(guide) - wanted).square().mean((1, 2))
     out.value = out.value + plan.hint * out.hint
     return out
 
 
-def hints(net: SepNet, mixtures: list[Mixture], plan: Plan) -> Tensor:
-    """Only what the faces say of the voices, [n]."""
-    mixed, targets, guides = (x.to(plan.device) for x in stacked(mixtures))
-    nothing = torch.zeros(guides.shape[0] * guides.shape[1], net.size.guide, device=plan.device)
-    guide, _ = net.look(guides.flatten(0, 1), nothing, nothing)
-    return _hint(net, guide, targets.flatten(0, 1), mixed.repeat_interleave(targets.shape[1], 0))
-
-
-def _hint(net: SepNet, guide: Tensor, target: Tensor, mixed: Tensor) -> Tensor:
-    scale = (mixed.square().mean(-1) * separation.HOP + 1e-8).rsqrt()[:, None, None, None]
-    wanted = separation.band_powers(separation.stft(target) * scale, net.size.bands)
-    return (net.hinted(guide).float() - wanted).square().mean((1, 2))
-
-
-def blind(net: SepNet, mixtures: list[Mixture], plan: Plan) -> Losses:
+def blind(net: SepNet, rows: Rows, plan: Plan) -> Losses:
     """The baseline: told nothing, as many masks as there may be voices, learned in the best order (uPIT)."""
     voices = net.size.voices
-    mixed, _, guides = (x.to(plan.device) for x in stacked(mixtures))
-    truth = torch.zeros(len(mixtures), voices, mixed.shape[-1])
-    for k, m in enumerate(mixtures):
-        truth[k, : len(m.voices)] = torch.from_numpy(m.voices[:voices])
-    truth = truth.to(plan.device)
-    spectrum = separation.stft(mixed)
-    mask, _ = _mask(net, spectrum, torch.zeros_like(guides[:, 0]), plan)
-    masks = mask.reshape(*mask.shape[:2], voices, 2, separation.BINS)
-    masked = separation.apply(masks, spectrum[:, :, None]).transpose(1, 2)  # [b, voices, T, 2, BINS]
-    each = {}
-    for out, true in itertools.product(range(voices), repeat=2):
-        each[out, true] = losses(masked[:, out], spectrum, mixed, truth[:, true], plan)
+    gains, _ = _gains(net, rows.mixture, torch.zeros_like(rows.guide[: len(rows.mixture)]), plan)
+    each = {
+        (out, true): losses(gains[:, :, out], rows.mixture, rows.voices[:, true], plan)
+        for out, true in itertools.product(range(voices), repeat=2)
+    }
     orders = list(itertools.permutations(range(voices)))
     totals = torch.stack([torch.stack([each[o, t].value for o, t in enumerate(order)]).sum(0) for order in orders])
-    best = totals.argmin(0)
-    chosen = [[each[o, t] for o, t in enumerate(orders[k])] for k in best.tolist()]
+    chosen = [[each[o, t] for o, t in enumerate(orders[k])] for k in totals.argmin(0).tolist()]
 
     def gathered(name: str) -> Tensor:
         return torch.stack([getattr(x, name)[k] for k, row in enumerate(chosen) for x in row])
@@ -176,11 +172,11 @@ def blind(net: SepNet, mixtures: list[Mixture], plan: Plan) -> Losses:
     return Losses(gathered("value"), gathered("snr"), gathered("left"))
 
 
-def _mask(net: SepNet, spectrum: Tensor, guide: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
-    state = torch.zeros(len(spectrum), net.state_size, device=spectrum.device)
-    with torch.autocast(torch.device(plan.device).type, torch.bfloat16, enabled=plan.half):
-        mask, _, inside = net.run(spectrum, guide, state)
-    return mask.float(), inside.float()
+def _gains(net: SepNet, mixture: Tensor, guide: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    state = torch.zeros(len(mixture), net.state_size, device=mixture.device)
+    with torch.autocast(mixture.device.type, torch.bfloat16, enabled=plan.half):
+        gains, _, inside = net.gains(mixture, guide, state)
+    return gains.float(), inside.float()
 
 
 # ---- the loop -----------------------------------------------------------------------------------------------------
@@ -204,35 +200,19 @@ class Learner:
         self.step = 0
         self.history: list[dict[str, float]] = []
 
-    def _draw(self, step: int) -> list[Mixture]:
-        ease = self.plan.ease_from * max(0.0, 1 - step / self.plan.ease) if self.plan.ease else 0.0
-        return [self.mixer.draw((self.plan.seed, step, k), ease) for k in range(self.plan.batch)]
+    def _draw(self, step: int) -> Rows:
+        plan = self.plan
+        ease = plan.ease_from * max(0.0, 1 - step / plan.ease) if plan.ease else 0.0
+        parts = self.mixer.parts((plan.seed, step), plan.parts, ease)
+        return mix(parts, self.mixer.recipe, np.random.default_rng((plan.seed, step, 1)), plan.each)
 
-    def look_first(self) -> float:
-        """Before the first step: what faces say of voices, alone. Returns the last mean square."""
-        plan, error = self.plan, 0.0
-        optimiser = torch.optim.AdamW(
-            [*self.net.guide_in.parameters(), *self.net.guide.parameters(), *self.net.hint.parameters()], lr=2e-3
-        )
-        for step in range(plan.first):
-            mixtures = [
-                self.mixer.draw((plan.seed, 1 << 30, step, k), 1.0 if plan.ease else 0.0) for k in range(2 * plan.batch)
-            ]
-            loss = hints(self.net, mixtures, plan).mean()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.net.guide.parameters(), 1.0)
-            optimiser.step()
-            error = loss.item() if step == 0 else 0.95 * error + 0.05 * loss.item()
-        self.average = copy.deepcopy(self.net.state_dict())
-        return error
-
-    def _learn(self, mixtures: list[Mixture]) -> Losses:
+    def _learn(self, rows: Rows) -> Losses:
         plan = self.plan
         schedule = Stage(steps=plan.steps, rate=plan.rate, warm_up=plan.warm_up)
         for group in itertools.chain(*(x.param_groups for x in self.optimisers)):
             group["lr"] = rate_at(schedule, self.step)
-        out = (guided if self.net.size.voices == 1 else blind)(self.net, mixtures, plan)
+        rows = Rows(*(x.to(plan.device) for x in (rows.mixture, rows.voices, rows.target, rows.guide)))
+        out = (guided if self.net.size.voices == 1 else blind)(self.net, rows, plan)
         loss = out.value.mean()
         if not torch.isfinite(loss):
             raise Diverged(f"{self.run}: the loss is {loss.item()} at step {self.step}, seed {plan.seed}")
@@ -259,13 +239,13 @@ class Learner:
         """Up to the next multiple of `ROUND`; returns the round's means, and leaves a checkpoint."""
         last = min(self.plan.steps, (self.step // ROUND + 1) * ROUND)
         values, snrs, lefts, wrong = [], [], [], []
-        with ThreadPoolExecutor(1) as pool:  # draws the next mixtures while these are learned from
+        with ThreadPoolExecutor(1) as pool:  # draws the next rows while these are learned from
             ahead = pool.submit(self._draw, self.step)
             while self.step < last:
-                mixtures = ahead.result()
+                rows = ahead.result()
                 if self.step + 1 < last:
                     ahead = pool.submit(self._draw, self.step + 1)
-                out = self._learn(mixtures)
+                out = self._learn(rows)
                 values.append(float(out.value.detach().mean()))
                 snrs += out.snr[~out.snr.isnan()].tolist()
                 wrong += [] if out.hint is None else out.hint.tolist()

@@ -65,6 +65,20 @@ class Mixture:
 
 
 @dataclass
+class Parts:
+    """Voices that many mixtures can be made of, each of another person."""
+
+    audio: Float
+    """[n, HOP T]."""
+    guides: Float
+    """[n, T, DIM]."""
+    idle: Float
+    """[m, T, DIM], of faces that say nothing."""
+    beds: Float
+    """[b, HOP T], noise and music, RMS 1."""
+
+
+@dataclass
 class _Part:
     voice: Voice
     start: float
@@ -166,6 +180,27 @@ class Mixer:
         gain = np.float32(min(gain, 0.99 / max(1e-6, float(np.abs(mixture).max()))))
         people = [p.voice.person for p in parts]
         return Mixture(mixture * gain, voices * gain, np.stack(targets) * gain, np.stack(guides), people)
+
+    def parts(self, seed: tuple[int, ...], count: int, ease: float = 0.0) -> Parts:
+        """Voices to be mixed by the one who asks; `ease` as in `draw`."""
+        rng = np.random.default_rng(seed)
+        parts: list[_Part] = []
+        for _ in range(count):
+            parts.append(self._part(self._pick(rng, {p.voice.person for p in parts}), rng))
+            self._sound(parts[-1], rng)
+        guides = [self._guide(p, rng, ease) for p in parts]
+        idle = [self.idle_guide(rng) for _ in range(4)] if self.idle else [np.zeros_like(guides[0])]
+        length, beds = self.hops * HOP, []
+        for _ in range(3 if self._beds else 0):
+            bed = self._beds[int(rng.integers(len(self._beds)))]
+            first = int(rng.integers(0, len(bed) - length + 1))
+            beds.append(bed[first : first + length])
+        return Parts(
+            np.stack([p.audio for p in parts]),
+            np.stack(guides),
+            np.stack(idle),
+            np.stack(beds) if beds else np.zeros((0, length), np.float32),
+        )
 
     def _pick(self, rng: np.random.Generator, without: set[str]) -> Voice:
         r = self.recipe
