@@ -35,6 +35,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=Plan.steps, help="default: %(default)s")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after these")
     parser.add_argument("--parts", type=int, default=Plan.parts, help="voices in a step (default: %(default)s)")
+    parser.add_argument(
+        "--each", type=int, default=Plan.each, help="mixtures of each as a target (default: %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=Recipe.seconds, help="of a mixture (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=Plan.rate, help="default: %(default)s")
     parser.add_argument("--average", type=float, default=Plan.average, help="of the weights (default: %(default)s)")
@@ -66,6 +69,7 @@ def main() -> int:
     plan = Plan(
         steps=o.steps,
         parts=o.parts,
+        each=o.each,
         rate=o.rate,
         average=o.average,
         ease=o.ease,

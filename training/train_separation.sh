@@ -34,12 +34,9 @@ if [ -d "$runs/drawn" ]; then
   learn+=("$runs/voices/drawn.npz")
 fi
 
-plain=(--plain --seconds 2 --batch 3 --rate 3e-3 --footage-share 0.5 --scene-share 0.2)
-say "two voices"
-train --run "$runs/sep-plain" --voices "${learn[@]}" "${plain[@]}" --ease $(some 4000) --steps $(some 5000)
-say "everything"
-train --run "$runs/sep" --from "$runs/sep-plain/checkpoint.pt" --voices "${learn[@]}" --steps $(some 8000)
+say "learning"
+train --run "$runs/sep" --voices "${learn[@]}" --seconds 2 --ease $(some 800) --steps $(some 2000)
 say "the baseline"
-train --run "$runs/sep-blind" --blind --voices "${learn[@]}" --steps $(some 5000) --batch 5 --seconds 2 --rate 3e-3
+train --run "$runs/sep-blind" --blind --voices "${learn[@]}" --seconds 2 --steps $(some 1000)
 say "measured on people never trained on"
 run evaluate_separation --checkpoint "$runs/sep/checkpoint.pt" --blind "$runs/sep-blind/checkpoint.pt" --voices "$runs/voices/$name-test.npz"

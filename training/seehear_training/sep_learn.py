@@ -38,7 +38,7 @@ class Plan:
     steps: int = 1000
     parts: int = 16
     """Voices in a step."""
-    each: int = 4
+    each: int = 2
     """Mixtures in which each is the target."""
     rate: float = 3e-3
     weight_decay: float = 1e-2
