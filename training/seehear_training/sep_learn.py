@@ -46,6 +46,8 @@ class Plan:
     average: float = 0.998
     spectral: float = 10.0
     """Weight of the compressed magnitudes beside the signal-to-noise ratio in dB."""
+    shape: float = 0.7
+    """Of the signal-to-noise ratio's weight, the share that the scale-invariant one has."""
     silent: float = 0.5
     """Weight of what is left of a silent target's mixture, dB."""
     hint: float = 3.0
@@ -133,12 +135,15 @@ def losses(gains: Tensor, mixture: Tensor, target: Tensor, plan: Plan) -> Losses
     error = (energy + (gains * (gains * power - 2 * product)).sum((1, 2))).clamp(min=0)
     # At most 30 dB: what is good enough is not polished further.
     snr = 10 * torch.log10((energy + 1e-3 * total) / (error + 1e-3 * energy + 1e-4 * total))
+    # Of the right shape, at whatever level: else a network in doubt mutes, which costs little SNR and all of the voice.
+    shape = (gains * product).sum((1, 2)).clamp(min=0).square() / (energy * (gains.square() * power).sum((1, 2)) + 1e-6)
+    shape = 10 * torch.log10((shape + 1e-3) / (1 - shape + 1e-3).clamp(min=1e-3))
     left = 10 * torch.log10((gains.square() * power).sum((1, 2)) / (total + 1e-6) + 1e-3)
     # Loudness as ears have it: compressed magnitudes.
     wanted = (target.square().sum(2) + 1e-4) ** 0.15
     got = (gains.square() * power + 1e-4) ** 0.15
     soft = (got - wanted).square().mean((1, 2))
-    value = torch.where(speaks, -snr, plan.silent * left) + plan.spectral * soft
+    value = torch.where(speaks, -(1 - plan.shape) * snr - plan.shape * shape, plan.silent * left) + plan.spectral * soft
     nothing = torch.full_like(snr, torch.nan)
     return Losses(value, torch.where(speaks, snr, nothing).detach(), torch.where(speaks, nothing, left).detach())
 
