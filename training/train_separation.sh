@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The recipe of engines/sep-small, from footage and an engine to a measured checkpoint; every step goes on where it stopped.
+# The recipe of a separation engine, from footage and an engine to a measured checkpoint; every step goes on where it stopped.
 #   train_separation.sh FOOTAGE RUNS DEVICE [VOICES]
 # RUNS is that of train.sh: its decoded clips, places and drawn scenes are used. VOICES is a folder of recorded speech.
 # PERCENT=2 does two in a hundred of the steps: to see that it all works, in minutes.

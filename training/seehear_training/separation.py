@@ -2,8 +2,7 @@
 
 Two memories along time (LSTM) between a short-time spectrum (16 kHz, window 512, hop 256, square root of a periodic
 Hann on both sides) and a mask of 0 to 1 in every bin; both are told what a third memory makes of the embeddings.
-Strictly causal. Full-band and nothing but matrix products: a band-split network with memories in each band learned more
-from a step, but less in an hour (RESULTS.md).
+Strictly causal. Full-band and nothing but matrix products; a band-split network was tried before it (RESULTS.md).
 
 All memory is one flat vector, so a stream is carried by one tensor: `state` in, `state_out` out. Steps of one hop give
 what one run over all hops gives.
