@@ -5,7 +5,6 @@ use crate::serve::{ServeArgs, Service, Teller};
 use crate::signals::Signals;
 use crate::{EngineArgs, calibrate, engine, say};
 use anyhow::Context;
-use gstseehear::error::RunError;
 use gstseehear::input::Input;
 use gstseehear::output::PendingFile;
 use gstseehear::plan::Plan;

@@ -144,7 +144,14 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     let started = Instant::now();
     let input = Input::File(args.input.clone());
     input.check()?;
-    let separator = SeparatorEngine::load(&engine::manifest(&args.separator)?)?;
+    let manifest = engine::manifest(&args.separator).map_err(|_| {
+        anyhow::anyhow!(
+            "there is no separator \"{}\" in engines/: none that has been trained so far is good enough to be in the repository; \
+             train one (training/README.md) and name it with --separator FILE.toml",
+            args.separator
+        )
+    })?;
+    let separator = SeparatorEngine::load(&manifest)?;
     let (engine, backend) = engine::load(engine_args, &separator.manifest.engine, false)?;
     fits(&separator, &engine)?;
     std::fs::create_dir_all(&args.output)
