@@ -13,7 +13,7 @@ PYTHON ?= python3
 
 ORT_VERSION := 1.32.0
 DENY_VERSION := 0.20.2
-PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
+PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x \
   ffmpeg libespeak-ng1 espeak-ng-data python3-venv python3-pip mosquitto openssl

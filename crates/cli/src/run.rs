@@ -28,6 +28,7 @@ Examples:
                                                      a camera and one of `arecord -l`
   seehear run rtsp://camera/1 -o meeting.mkv         record an IP camera until Ctrl-C
   seehear run rtsp://camera/1 --stream srt://:9000 --stream rtmp://server/live/key
+  seehear run /dev/video0 --stream rtsp://ann:secret@0.0.0.0:8554/room
                                                      the highlighted picture to others
   seehear run test --display --duration 5            does this machine show and play anything?
   seehear run talk.mp4 --json | jq .on_screen_s      one number for a script
@@ -56,7 +57,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Send the same to a server or a device, live: rtmp://…, srt://…, FILE.m3u8 (HLS), /dev/videoN (v4l2 loopback); may be
+    /// Send the same to a server or a device, live: rtmp://…, srt://…, rtsp://ADDRESS:8554/NAME (a server
+    /// that viewers open), FILE.m3u8 (HLS), /dev/videoN (v4l2 loopback); may be
     /// given several times. What a far end does not take in time is dropped and counted; one that fails is tried again
     #[arg(long = "stream", value_name = "TARGET")]
     streams: Vec<String>,
