@@ -23,7 +23,7 @@ ORT := .deps/onnxruntime/libonnxruntime.so
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media train-separation
+.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media faults train-separation
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -137,6 +137,9 @@ fuzz: setup ## CASES mutated pipelines, manifests, configurations, events and ad
 
 fuzz-media: setup ## CASES damaged media files through `run` (500: a quarter of an hour)
 	CASES=$(if $(filter file,$(origin CASES)),500,$(CASES)) cargo test --release -p seehear-cli --test mutated_media -- --nocapture
+
+faults: setup ## what goes wrong in a room and on air, done on purpose: the table of docs/faults.md (five minutes)
+	FAULTS=all cargo test --release -q -p seehear-cli --test faults -- --nocapture
 
 train-separation: $(VENV)/ready ## train a separation engine on FOOTAGE=DIR (and VOICES=DIR), after `make train`; hours
 	@test -n "$(FOOTAGE)" || { echo "make train-separation FOOTAGE=folder-of-video [VOICES=folder-of-speech]" >&2; exit 2; }

@@ -415,6 +415,7 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
         (d.unusable_buffers, "buffers without time or content"),
         (d.failed_slots, "slots failed"),
         (d.cut_off_slots, "slots cut off by a jump"),
+        (d.shed_slots, "slots told by the last map, the network being too slow"),
         (d.audio_gaps, "gaps in the sound"),
         (d.undrawn_frames, "pictures without their own result"),
         (d.stepped_over_frames, "pictures stepped over"),

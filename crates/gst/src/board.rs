@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Slots kept: ten seconds, more than any queue before the overlay holds.
 const KEPT: usize = 250;
+/// Arrivals that are remembered: more pictures than ever wait.
+const ARRIVALS: usize = 256;
 
 /// What is drawn for one object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +64,8 @@ struct State {
     done: bool,
     /// Nothing will be told of pictures until then.
     given_up: Option<Timestamp>,
+    /// When the last pictures came to the analysis.
+    arrivals: VecDeque<(Timestamp, Instant)>,
 }
 
 /// The board.
@@ -89,7 +93,8 @@ impl Board {
     #[must_use]
     pub fn new(heat: bool) -> Self {
         let slides = (0..KEPT).map(|_| Slide::empty()).collect();
-        let state = State { slides, done: false, given_up: None };
+        let arrivals = VecDeque::with_capacity(ARRIVALS);
+        let state = State { slides, done: false, given_up: None, arrivals };
         let (marks, heat) = (AtomicBool::new(true), AtomicBool::new(heat));
         let board = Self { state: Mutex::new(state), changed: Condvar::new(), marks, heat };
         board.lock().slides.clear();
@@ -159,15 +164,29 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// The picture of `t` has come to the analysis.
+    pub fn arrived(&self, t: Timestamp) {
+        let mut state = self.lock();
+        if state.arrivals.len() == ARRIVALS {
+            state.arrivals.pop_front();
+        }
+        state.arrivals.push_back((t, Instant::now()));
+    }
+
     /// Another stream of pictures comes: none of it is given up.
     pub fn forget_given_up(&self) {
         self.lock().given_up = None;
     }
 
-    /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`.
-    pub fn read(&self, t: Timestamp, patience: Duration, into: &mut Slide) -> Found {
-        let deadline = Instant::now() + patience;
+    /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`, and at most `analysis` from when the
+    /// picture came to the analysis: its time stamp may be well ahead of the clock (a transport stream's is), and more of
+    /// them than there is room for would wait for results that do not come.
+    pub fn read(&self, t: Timestamp, patience: Duration, analysis: Duration, into: &mut Slide) -> Found {
+        let mut deadline = Instant::now() + patience;
         let mut state = self.lock();
+        if let Some((_, at)) = state.arrivals.iter().rev().find(|(pts, _)| *pts == t) {
+            deadline = deadline.min(*at + analysis);
+        }
         loop {
             let reached = state.slides.back().is_some_and(|s| t - s.start < SLOT);
             let now = Instant::now();
@@ -230,7 +249,9 @@ mod tests {
     fn a_picture_gets_its_own_slot_or_the_one_before() {
         let board = Board::new(true);
         let mut slide = Slide::default();
-        let mut read = |ms| (board.read(Timestamp::from_ms(ms), Duration::ZERO, &mut slide), slide.start.as_ms_f64());
+        let mut read = |ms| {
+            (board.read(Timestamp::from_ms(ms), Duration::ZERO, Duration::ZERO, &mut slide), slide.start.as_ms_f64())
+        };
         assert_eq!(read(0).0, Found::Nothing);
         for k in 0..1000 {
             post(&board, k * 40);
@@ -249,11 +270,11 @@ mod tests {
         board.give_up_to(Timestamp::from_ms(60));
         board.restart();
         let long = Duration::from_secs(60);
-        assert_eq!(board.read(Timestamp::from_ms(100), long, &mut slide), Found::Nothing);
+        assert_eq!(board.read(Timestamp::from_ms(100), long, long, &mut slide), Found::Nothing);
         post(&board, 120);
-        assert_eq!(board.read(Timestamp::from_ms(140), long, &mut slide), Found::Own);
+        assert_eq!(board.read(Timestamp::from_ms(140), long, long, &mut slide), Found::Own);
         board.forget_given_up();
-        assert_eq!(board.read(Timestamp::from_ms(200), Duration::ZERO, &mut slide), Found::Older);
+        assert_eq!(board.read(Timestamp::from_ms(200), Duration::ZERO, Duration::ZERO, &mut slide), Found::Older);
         assert_eq!(board.lock().given_up, None);
     }
 
@@ -264,7 +285,7 @@ mod tests {
             let other = Arc::clone(&board);
             let thread = std::thread::spawn(move || {
                 let mut slide = Slide::default();
-                other.read(Timestamp::from_ms(50), Duration::from_secs(60), &mut slide)
+                other.read(Timestamp::from_ms(50), Duration::from_secs(60), Duration::from_secs(60), &mut slide)
             });
             post(&board, 0);
             if end {

@@ -20,6 +20,7 @@
 pub mod board;
 pub mod element;
 pub mod error;
+mod fill;
 pub mod inbox;
 pub mod input;
 pub mod output;

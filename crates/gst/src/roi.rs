@@ -24,7 +24,7 @@ pub(crate) fn attach(pad: &gst::Pad, board: &Arc<Board>) {
             .and_then(|(s, pts)| s.to_running_time(pts));
         let Some(running) = running else { return gst::PadProbeReturn::Ok };
         let mut slide = slide.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if board.read(timestamp(running), Duration::ZERO, &mut slide) == crate::board::Found::Nothing {
+        if board.read(timestamp(running), Duration::ZERO, Duration::ZERO, &mut slide) == crate::board::Found::Nothing {
             return gst::PadProbeReturn::Ok;
         }
         let buffer = buffer.make_mut();

@@ -17,6 +17,7 @@
 
 use crate::element::Seehear;
 use crate::error::RunError;
+use crate::fill;
 use crate::input::Input;
 use crate::output::{self, DisplayError, PendingFile};
 use crate::overlay::SeehearOverlay;
@@ -31,7 +32,7 @@ use crate::stream::{StreamNews, StreamOut};
 pub use crate::supply::News;
 use crate::supply::{Failure, Supply};
 use crate::sync::SyncMode;
-use crate::time::delta;
+use crate::time::{clock_time, delta};
 use gst::prelude::*;
 use seehear::events::{Drops, Header, Summary, SyncEvent};
 use seehear::net::{Backend, Engine};
@@ -358,9 +359,16 @@ impl Built {
             let (picture, sound) =
                 (tee(&pipeline, &element, Seehear::OUT.0)?, tee(&pipeline, &element, Seehear::OUT.1)?);
             let tees = (&picture, &sound);
+            if job.plan.live
+                && let (Some(video), Some(audio)) =
+                    (element.static_pad(Seehear::OUT.0), element.static_pad(Seehear::OUT.1))
+            {
+                fill::gaps(&video, &audio, clock_time(TimeDelta::from_ms(job.plan.max_lead_ms) + out.ahead));
+            }
             if let Some(file) = file {
                 let container = output::container(&job.plan, file.target())?;
-                output::build_file(&pipeline, container, values, file.path(), tees, out.ahead)?;
+                let lead = job.plan.live.then(|| TimeDelta::from_ms(job.plan.max_lead_ms));
+                output::build_file(&pipeline, container, values, file.path(), tees, (out.ahead, lead))?;
             }
             for target in &job.streams {
                 let name = Input::parse(target).name();

@@ -9,7 +9,8 @@
 //! built again after growing waits, as a source is; the run and its other outputs go on.
 
 use crate::error::RunError;
-use crate::output::{chain, make, only_child, queue, take_no_part_in_prerolling, take_off_priming};
+use crate::inbox::Stream;
+use crate::output::{chain, chain_constant, make, only_child, queue, take_no_part_in_prerolling, take_off_priming};
 use crate::plan::{Reconnect, fill};
 use crate::source::{parse, parse_with_pads};
 use crate::waits::Waits;
@@ -227,7 +228,9 @@ impl StreamOut {
             let before = queue(ROOM, 0)?;
             before.set_property_from_str("leaky", "downstream");
             self.count_drops(&before);
-            chain(&bin, &[&shield, &before, encoder.upcast_ref()])?;
+            chain(&bin, &[&shield, &before])?;
+            let kind = if field == "audio_encoder" { Stream::Audio } else { Stream::Video };
+            chain_constant(&bin, &before, kind, encoder.upcast_ref())?;
             encoder.link_pads(Some("src"), &end, pad.as_deref()).map_err(fail)?;
             entrances.push((tee.clone(), shield));
         }

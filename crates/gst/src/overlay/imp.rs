@@ -69,10 +69,11 @@ impl SeehearOverlay {
         let mut state = self.lock();
         let Some(link) = &state.link else { return Ok(()) };
         let patience = self.patience(running, link.patience);
+        let analysis = link.patience.map_or(STALLED, |t| clock_time(t).into());
         let board = Arc::clone(&link.board);
         let mut slide = std::mem::take(&mut state.slide);
         drop(state);
-        let found = board.read(timestamp(running), patience, &mut slide);
+        let found = board.read(timestamp(running), patience, analysis, &mut slide);
         let mut state = self.lock();
         if found != Found::Own {
             self.undrawn.fetch_add(1, Ordering::Relaxed);
