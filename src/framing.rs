@@ -8,8 +8,9 @@
 //!   place of the first, or beside them (two-up) where the first has spoken within the last seconds too. Wide again when nobody
 //!   has spoken for `wide_after`, and at a cut in the source, at once.
 //! - **Composition.** The speaker's mouth stands in the middle of the crop's width and at [`MOUTH_AT`] of its height, which puts
-//!   the eyes on the upper third. The crop has the output's shape and never leaves the picture. What an object is, seehear knows
-//!   to be a mouth or a face, not how large the head is: the crop's height is a share of the picture's, [`FramingConfig::height_share`].
+//!   the eyes near the upper third. The crop has the output's shape and never leaves the picture. How large a head is, nobody has
+//!   measured: the crop is [`FramingConfig::zoom`] times as high as the place that agrees with the sound, over some seconds' mean,
+//!   within [`FramingConfig::height_share`].
 //! - **Motion.** A dead zone: as long as the speaker stays near their place in the crop, it does not move. Otherwise it goes
 //!   to where they are as a critically damped spring does: without overshoot, and with a continuous velocity. Further than
 //!   [`FramingConfig::pan_share`] it cuts, as a director would.
@@ -19,16 +20,22 @@
 use crate::geometry::{PxPoint, PxRect};
 use crate::time::{SLOT, TimeDelta, Timestamp};
 
-/// Where the mouth stands in a crop, from its top, share of its height. Eyes are a tenth of it further up: on the third.
-pub const MOUTH_AT: f32 = 0.43;
+/// Where the mouth stands in a crop, from its top, share of its height. Eyes are a sixth of it further up: on the third.
+pub const MOUTH_AT: f32 = 0.5;
+/// Share of a new extent in an object's mean, each slot: two seconds.
+const NEW_EXTENT: f32 = 0.02;
+/// A crop's height changes for a change of more than this share of it.
+const SIZE_DEAD_ZONE: f32 = 0.15;
 /// Objects that are remembered; more than a picture ever holds.
 const PEOPLE: usize = 64;
 
 /// How framing behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FramingConfig {
-    /// Height of a speaker's crop, share of the picture's; 0.1…1. Less than a third looks soft at 1080p.
-    pub height_share: f32,
+    /// Height of a speaker's crop over that of the object.
+    pub zoom: f32,
+    /// Least and largest height of a speaker's crop, share of the picture's; 0.1…1. Less than a third looks soft at 1080p.
+    pub height_share: [f32; 2],
     /// How far the speaker may go from their place before the crop follows, share of the crop's width and height.
     pub dead_zone: f32,
     /// Natural frequency of the motion, 1/s: it is settled (2 %) after 5.8 over this.
@@ -48,7 +55,8 @@ pub struct FramingConfig {
 impl Default for FramingConfig {
     fn default() -> Self {
         Self {
-            height_share: 0.5,
+            zoom: 2.8,
+            height_share: [0.35, 0.8],
             dead_zone: 0.1,
             stiffness: 4.0,
             pan_share: 0.35,
@@ -67,6 +75,8 @@ pub struct Subject {
     pub id: u32,
     /// Its centre, pixels of the source.
     pub at: PxPoint,
+    /// Its height, pixels.
+    pub extent: f32,
     /// Whether it speaks.
     pub speaking: bool,
 }
@@ -92,6 +102,8 @@ enum Shot {
 struct Person {
     id: u32,
     at: PxPoint,
+    /// Mean height.
+    extent: f32,
     /// Since when it has spoken, without a pause.
     since: Option<Timestamp>,
     /// When it last had spoken for a second.
@@ -205,13 +217,21 @@ impl Framing {
         let i = match self.people.iter().position(|p| p.id == s.id) {
             Some(i) => i,
             None if self.people.len() < PEOPLE => {
-                self.people.push(Person { id: s.id, at: s.at, since: None, proven: None, seen: start });
+                self.people.push(Person {
+                    id: s.id,
+                    at: s.at,
+                    extent: s.extent,
+                    since: None,
+                    proven: None,
+                    seen: start,
+                });
                 self.people.len() - 1
             }
             None => return,
         };
         let p = &mut self.people[i];
         (p.at, p.seen) = (s.at, start);
+        p.extent += NEW_EXTENT * (s.extent - p.extent);
         p.since = if s.speaking { p.since.or(Some(start)) } else { None };
         if s.speaking {
             self.last_speech = Some(start);
@@ -266,7 +286,8 @@ impl Framing {
             let h = camera.target[2];
             let aspect = if matches!(self.shot, Shot::Two(..)) { self.aspect / 2.0 } else { self.aspect };
             let room = [self.config.dead_zone * h * aspect, self.config.dead_zone * h];
-            if (0..2).any(|i| (target[i] - camera.target[i]).abs() > room[i]) {
+            let resized = (target[2] - h).abs() > SIZE_DEAD_ZONE * h;
+            if resized || (0..2).any(|i| (target[i] - camera.target[i]).abs() > room[i]) {
                 camera.target = target;
             }
         }
@@ -275,10 +296,10 @@ impl Framing {
     /// Centre and height of each crop, were there no dead zone.
     fn wanted(&self) -> [[f32; 3]; 2] {
         let of = |id: u32, aspect: f32| {
-            let at = self.people.iter().find(|p| p.id == id).map_or_else(|| None, |p| Some(p.at));
-            let h = (self.config.height_share * self.size[1]).min(widest(self.size, aspect));
-            at.map(|at| {
-                let centre = [at.x, at.y + (0.5 - MOUTH_AT) * h];
+            self.people.iter().find(|p| p.id == id).map(|p| {
+                let [least, most] = self.config.height_share.map(|share| share * self.size[1]);
+                let h = (self.config.zoom * p.extent).clamp(least, most).min(widest(self.size, aspect));
+                let centre = [p.at.x, p.at.y + (0.5 - MOUTH_AT) * h];
                 let half = [h * aspect / 2.0, h / 2.0];
                 let inside = |i: usize| centre[i].clamp(half[i], (self.size[i] - half[i]).max(half[i]));
                 [inside(0), inside(1), h]
@@ -350,7 +371,7 @@ mod tests {
     }
 
     fn somebody(id: u32, x: f32, speaking: bool) -> Subject {
-        Subject { id, at: PxPoint { x, y: 300.0 }, speaking }
+        Subject { id, at: PxPoint { x, y: 360.0 }, extent: 360.0 / 2.8, speaking }
     }
 
     /// Slots `from…to`, with who is there.
@@ -376,7 +397,7 @@ mod tests {
         let r = one(play(&mut f, 24..150, &[somebody(1, 900.0, true)])[125]);
         assert!((r.h - 360.0).abs() < 2.0 && (r.centre.x - 900.0).abs() < 3.0, "{r:?}");
         let (_, top, ..) = r.edges();
-        assert!(((300.0 - top) / r.h - MOUTH_AT).abs() < 0.01, "{r:?}");
+        assert!(((360.0 - top) / r.h - MOUTH_AT).abs() < 0.01, "{r:?}");
         let r = one(play(&mut f, 150..400, &[somebody(1, 900.0, false)])[249]);
         assert!((r.h - 720.0).abs() < 1.0, "{r:?}");
     }
@@ -441,7 +462,7 @@ mod tests {
             let mut before: Option<(Shot, PxRect)> = None;
             for (k, (id, x, y, speaking)) in seed.into_iter().enumerate() {
                 let t = ms(40 * i64::try_from(k).unwrap());
-                f.observe(t, false, [Subject { id, at: PxPoint { x, y }, speaking }]);
+                f.observe(t, false, [Subject { id, at: PxPoint { x, y }, extent: y.abs() / 3.0, speaking }]);
                 let pose = f.pose(t);
                 let (rects, shape) = match pose {
                     Pose::One(r) => (vec![r], aspect),

@@ -36,6 +36,8 @@ pub struct Drawn {
 pub struct Slide {
     /// When the slot begins.
     pub start: Timestamp,
+    /// A new shot of the source begins with it.
+    pub cut: bool,
     /// The objects, at most [`MAX_OBJECTS`].
     pub drawn: Vec<Drawn>,
     /// The heat map; empty unless asked for.
@@ -46,6 +48,7 @@ impl Slide {
     fn empty() -> Self {
         Self {
             start: Timestamp::ZERO,
+            cut: false,
             drawn: Vec::with_capacity(MAX_OBJECTS + 1),
             heat: Sprite { bgra: Vec::new(), width: 0, height: 0 },
         }
@@ -125,6 +128,7 @@ impl Board {
         let mut state = self.lock();
         let mut slide = if state.slides.len() >= KEPT { state.slides.pop_front() } else { None }.unwrap_or_default();
         slide.start = report.start;
+        slide.cut = report.seen.cut;
         slide.drawn.clear();
         let g = report.map.geometry;
         slide.drawn.extend(report.speakers.iter().filter(|s| is_shown(s)).map(|s| {
@@ -178,9 +182,15 @@ impl Board {
         self.lock().given_up = None;
     }
 
+    /// Every slot that begins after `after` and not after `t`, in order; none is waited for.
+    pub fn each_between(&self, after: Option<Timestamp>, t: Timestamp, mut visit: impl FnMut(&Slide)) {
+        let state = self.lock();
+        state.slides.iter().filter(|s| Some(s.start) > after && s.start <= t).for_each(|s| visit(s));
+    }
+
     /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`, and at most `analysis` from when the
     /// picture came to the analysis: its time stamp may be well ahead of the clock (a transport stream's is), and more of
-    /// them than there is room for would wait for results that do not come.
+    /// them than there is room for would wait where results do not come.
     pub fn read(&self, t: Timestamp, patience: Duration, analysis: Duration, into: &mut Slide) -> Found {
         let mut deadline = Instant::now() + patience;
         let mut state = self.lock();

@@ -21,6 +21,7 @@ pub mod board;
 pub mod element;
 pub mod error;
 mod fill;
+pub mod framer;
 pub mod inbox;
 pub mod input;
 pub mod output;

@@ -18,6 +18,7 @@
 use crate::element::Seehear;
 use crate::error::RunError;
 use crate::fill;
+use crate::framer::FrameSize;
 use crate::input::Input;
 use crate::output::{self, DisplayError, PendingFile};
 use crate::overlay::SeehearOverlay;
@@ -125,6 +126,8 @@ pub struct Job {
     pub display: bool,
     /// Draw the heat map.
     pub heatmap: bool,
+    /// Crop what is shown to who speaks, to this size.
+    pub framing: Option<FrameSize>,
     /// Take what can be read of a damaged file; otherwise damage is an error.
     pub salvage: bool,
     /// Which of the sound tracks is taken, from 0.
@@ -241,6 +244,7 @@ impl Job {
             streams: Vec::new(),
             display: false,
             heatmap: false,
+            framing: None,
             salvage: false,
             audio_track: 0,
             sample: None,
@@ -348,7 +352,12 @@ impl Built {
             latency,
             &GraphOptions {
                 plan: &job.plan,
-                drawn: job.shown().then_some(Drawing { marks: true, heatmap: job.heatmap, roi: false }),
+                drawn: job.shown().then_some(Drawing {
+                    marks: true,
+                    heatmap: job.heatmap,
+                    roi: false,
+                    framing: job.framing,
+                }),
                 corrected: job.sync == SyncMode::Correct,
                 tap: job.tap.clone(),
             },
