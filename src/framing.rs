@@ -323,6 +323,7 @@ impl Framing {
         if to <= at {
             return;
         }
+        #[expect(clippy::cast_possible_truncation, reason = "seconds between two pictures")]
         let dt = (to - at).as_s_f64() as f32;
         self.cameras.iter_mut().for_each(|c| c.step(self.config.stiffness, dt));
         self.at = Some(to);

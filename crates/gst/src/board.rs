@@ -183,9 +183,9 @@ impl Board {
     }
 
     /// Every slot that begins after `after` and not after `t`, in order; none is waited for.
-    pub fn each_between(&self, after: Option<Timestamp>, t: Timestamp, mut visit: impl FnMut(&Slide)) {
+    pub fn each_between(&self, after: Option<Timestamp>, t: Timestamp, visit: impl FnMut(&Slide)) {
         let state = self.lock();
-        state.slides.iter().filter(|s| Some(s.start) > after && s.start <= t).for_each(|s| visit(s));
+        state.slides.iter().filter(|s| Some(s.start) > after && s.start <= t).for_each(visit);
     }
 
     /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`, and at most `analysis` from when the

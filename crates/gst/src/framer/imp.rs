@@ -242,7 +242,7 @@ impl VideoFilterImpl for SeehearFramer {
             Some(Pose::One(crop)) => resample(&mut state.resizer, from, to, crop, Part { x: 0, w, h }),
             Some(Pose::Two([left, right])) => {
                 let gap = divider(w);
-                let half = ((w - gap) / 4) * 2;
+                let half = (w - gap).div_euclid(4) * 2;
                 // What the gap takes of each crop's width goes at its sides.
                 let narrow = |mut crop: PxRect| {
                     #[expect(clippy::cast_precision_loss, reason = "pixels")]
