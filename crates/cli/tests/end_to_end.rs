@@ -286,3 +286,41 @@ fn who_speaks_is_framed() {
         seehear(&["run", demo().to_str().unwrap(), "--frame-speaker=641x360", "-o", out.to_str().unwrap()]);
     assert!(code == 2 && said.contains("641x360") && said.contains("1280x720"), "{said}");
 }
+
+/// The pipelines for NVIDIA's hardware, with software in its place; and without it, an error that says what is missing.
+#[test]
+fn pipelines_for_other_hardware_have_the_right_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.mkv");
+    for name in ["jetson-file", "nvdec-file"] {
+        let text = std::fs::read_to_string(format!("../../pipelines/{name}.toml")).unwrap();
+        let text = text
+            .replace("nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! nvv4l2h264enc bitrate=8000000 iframeinterval=50 insert-sps-pps=true", "x264enc speed-preset=ultrafast")
+            .replace("nvh264enc bitrate=8000 gop-size=50", "x264enc speed-preset=ultrafast")
+            .replace("nvvidconv", "videoconvert")
+            .replace("cudadownload", "videoconvert");
+        assert!(!text.lines().any(|l| !l.starts_with('#') && (l.contains(" nvv") || l.contains("nvh"))), "{text}");
+        let file = dir.path().join("p.toml");
+        std::fs::write(&file, text).unwrap();
+        let told = dir.path().join("e.jsonl");
+        let (code, _, said) = seehear(&[
+            "run",
+            demo().to_str().unwrap(),
+            "--duration",
+            "3",
+            "-p",
+            file.to_str().unwrap(),
+            "-o",
+            out.to_str().unwrap(),
+            "-e",
+            told.to_str().unwrap(),
+        ]);
+        assert_eq!(code, 0, "{name}: {said}");
+        assert!((74..=76).contains(&events(&told).frames.len()), "{name}");
+    }
+    let (code, _, said) = seehear(&["run", "csi", "-p", "jetson-csi", "-o", out.to_str().unwrap()]);
+    if !said.contains("nvarguscamerasrc") {
+        return;
+    }
+    assert!(code == 1 && said.lines().count() == 1 && said.contains("an NVIDIA Jetson with JetPack 5 or 6"), "{said}");
+}

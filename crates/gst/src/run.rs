@@ -292,7 +292,13 @@ pub fn run(
     }
     let values = values(job)?;
     let file = job.output.as_deref().map(|path| prepare_output(job, path)).transpose()?;
-    let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref())?;
+    let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref()).map_err(|e| {
+        // A missing element is no matter of Debian's packages there.
+        match (e, &job.plan.needs) {
+            (RunError::Setup { why }, Some(needs)) => setup(&format!("this pipeline needs {needs}: {why}")),
+            (e, _) => e,
+        }
+    })?;
     let summary = built.play(job, engine, backend, observer, progress, control);
     let keep = summary.is_ok() || (job.plan.live && summary.as_ref().is_err_and(RunError::leaves_a_recording));
     if let Some(file) = file
