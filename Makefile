@@ -106,9 +106,9 @@ sync-bench: setup $(VENV)/ready ## lip sync of SCENES=folder (training/make_scen
 	@cargo build -q --release -p seehear-cli
 	$(VENV)/bin/python training/sync_bench.py $(SCENES) $(ARGS)
 
-soak: setup ## half an hour live: memory and latency at the beginning and at the end
+soak: setup ## an hour live: memory and latency at the beginning and at the end
 	@cargo build -q --release -p seehear-cli
-	$(SEEHEAR) bench --soak-minutes 30
+	$(SEEHEAR) bench --soak-minutes 60
 
 demo: $(VENV)/ready ## make the demo clip again
 	cd training && ../$(VENV)/bin/python make_demo.py

@@ -295,7 +295,7 @@ fn pipelines_for_other_hardware_have_the_right_shape() {
     for name in ["jetson-file", "nvdec-file"] {
         let text = std::fs::read_to_string(format!("../../pipelines/{name}.toml")).unwrap();
         let text = text
-            .replace("nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! nvv4l2h264enc bitrate=8000000 iframeinterval=50 insert-sps-pps=true", "x264enc speed-preset=ultrafast")
+            .replace("nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! nvv4l2h264enc bitrate=8000000 iframeinterval=50 idrinterval=50 insert-sps-pps=true", "x264enc speed-preset=ultrafast")
             .replace("nvh264enc bitrate=8000 gop-size=50", "x264enc speed-preset=ultrafast")
             .replace("nvvidconv", "videoconvert")
             .replace("cudadownload", "videoconvert");
