@@ -17,6 +17,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "analytics")]
+mod analytics;
 pub mod board;
 pub mod element;
 pub mod error;
