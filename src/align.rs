@@ -240,9 +240,11 @@ impl<P> Aligner<P> {
         if newest.duration.is_some_and(|d| newest.pts + d > centre) {
             return true;
         }
-        // A live picture that stalls is held while the sound goes on.
-        self.max_lead
-            .is_some_and(|lead| grid.origin + SampleRate::ANALYSIS.time_of(self.ring.end()) - newest.pts > lead + SLOT)
+        // A live picture that stalls is held while the sound goes on: not where it has ended, and only our own silence would.
+        !self.audio_ended
+            && self.max_lead.is_some_and(|lead| {
+                grid.origin + SampleRate::ANALYSIS.time_of(self.ring.end()) - newest.pts > lead + SLOT
+            })
     }
 
     /// The next window, or `None` until more has come.

@@ -256,6 +256,31 @@ fn live_a_dead_microphone_or_camera_holds_nothing_up() {
     assert!(slots.len() > 105, "the camera died at 0 s, the sound goes on: {}", slots.len());
 }
 
+/// A machine that is far behind gives the end of the sound before the last pictures: what is told must still end.
+#[test]
+fn live_the_end_of_the_sound_far_ahead_of_the_pictures_ends() {
+    let mut a = Aligner::new(Some(TimeDelta::from_ms(1_000)));
+    for k in 0..25 {
+        a.push_frame(Frame { pts: ms(40 * k), duration: Some(TimeDelta::from_ms(40)), picture: ms(40 * k) });
+    }
+    a.push_audio(AudioWindow { start: Timestamp::ZERO, samples: &[0.1; 16_000 * 3], discont: true });
+    a.end_audio();
+    let mut told = 0;
+    while a.pull().is_some() {
+        told += 1;
+        assert!(told <= 75, "slots of nothing");
+    }
+    for k in 25..75 {
+        a.push_frame(Frame { pts: ms(40 * k), duration: Some(TimeDelta::from_ms(40)), picture: ms(40 * k) });
+    }
+    a.end_video();
+    while a.pull().is_some() {
+        told += 1;
+        assert!(told <= 75, "slots of nothing");
+    }
+    assert_eq!(told, 75);
+}
+
 proptest! {
     /// A camera's phase is the grid's: jitter of ±15 ms neither repeats nor loses a frame at 25 fps.
     #[test]

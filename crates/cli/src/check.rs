@@ -76,7 +76,12 @@ fn check(name: &str) -> anyhow::Result<Checked> {
     for (field, text) in plan.descriptions() {
         match (source::parse(text, &values, &field), &plan.needs) {
             (Ok(_), _) => {}
-            (Err(e), Some(needs)) => return Ok(Checked::NotHere { needs: needs.clone(), why: e.to_string() }),
+            (Err(e), Some(needs)) => {
+                // Debian's packages are no remedy there.
+                let why = e.to_string();
+                let why = why.split(';').next().unwrap_or_default().to_owned();
+                return Ok(Checked::NotHere { needs: needs.clone(), why });
+            }
             (Err(e), None) => return Err(e.into()),
         }
     }

@@ -295,7 +295,9 @@ pub fn run(
     let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref()).map_err(|e| {
         // A missing element is no matter of Debian's packages there.
         match (e, &job.plan.needs) {
-            (RunError::Setup { why }, Some(needs)) => setup(&format!("this pipeline needs {needs}: {why}")),
+            (RunError::Setup { why }, Some(needs)) => {
+                setup(&format!("this pipeline needs {needs}: {}", why.split(';').next().unwrap_or_default()))
+            }
             (e, _) => e,
         }
     })?;
