@@ -14,6 +14,7 @@ mod signals;
 mod sync;
 
 use clap::{Parser, Subcommand};
+use seehear_nets::Choice;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,6 +56,15 @@ struct EngineArgs {
     /// for `sync` its 8-bit variant "av-small-int8", which is as right there and takes two thirds of the time
     #[arg(long, global = true, value_name = "NAME|FILE")]
     engine: Option<String>,
+
+    /// What computes the networks: onnxruntime-cpu, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt, or "auto" for the best
+    /// that this machine can run, which is then told with the reasons against the others
+    #[arg(long, global = true, value_name = "NAME", default_value = "onnxruntime-cpu")]
+    backend: Choice,
+
+    /// Which GPU, counted from 0 as nvidia-smi does with CUDA_DEVICE_ORDER=PCI_BUS_ID; for the GPU backends
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    gpu: u16,
 
     /// ONNX Runtime's shared library; by default the one that `make setup` put into .deps/onnxruntime
     #[arg(long, global = true, value_name = "FILE")]
