@@ -4,6 +4,7 @@ use crate::find::find;
 use crate::{EngineArgs, say};
 use anyhow::Context;
 use seehear::net::Engine;
+use seehear_nets::notice::{Listener, Notice};
 use seehear_nets::{AnyBackend, GpuOptions, OnnxRuntimeOptions, Options};
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,15 @@ pub(crate) fn options(args: &EngineArgs, manifest: &Path, live: bool) -> Options
     let threads = args.threads.map_or(if live { 1 } else { cores.min(4) }, usize::from);
     Options {
         onnxruntime: OnnxRuntimeOptions { threads, library: args.onnxruntime.clone() },
-        gpu: GpuOptions { ordinal: usize::from(args.gpu), cache: cache(manifest) },
+        gpu: GpuOptions { ordinal: usize::from(args.gpu), cache: cache(manifest), listener: Listener::new(hear) },
+        tensorrt: args.tensorrt.clone(),
+    }
+}
+
+/// What a backend tells while it opens networks. A build's progress is for `engines build`; here it is over in a second or two.
+fn hear(notice: &Notice) {
+    if let Notice::Says(line) = notice {
+        say::note(line);
     }
 }
 

@@ -70,6 +70,10 @@ struct EngineArgs {
     #[arg(long, global = true, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
 
+    /// Folder of TensorRT for RTX, for the backend tensorrt; by default the one that `make setup-tensorrt` put into .deps/tensorrt
+    #[arg(long, global = true, value_name = "DIR")]
+    tensorrt: Option<PathBuf>,
+
     /// Threads that one network run may use; by default up to four for a file, one for a live source
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,

@@ -4,6 +4,7 @@ use crate::kind::{Choice, Kind};
 use crate::onnx_runtime::{OnnxRuntime, OnnxRuntimeOptions};
 use crate::provider::GpuOptions;
 use seehear::net::{Backend, NetError};
+use std::path::PathBuf;
 
 /// Any of the backends.
 pub type AnyBackend = Box<dyn Backend + Send + Sync>;
@@ -15,6 +16,8 @@ pub struct Options {
     pub onnxruntime: OnnxRuntimeOptions,
     /// Which GPU, and where built engines are kept.
     pub gpu: GpuOptions,
+    /// Folder of TensorRT for RTX; `None` looks for it.
+    pub tensorrt: Option<PathBuf>,
 }
 
 /// A backend and why it is this one.
@@ -88,10 +91,14 @@ fn start(kind: Kind, options: &Options) -> Result<AnyBackend, NetError> {
         Kind::OnnxRuntimeCuda | Kind::OnnxRuntimeTensorRt => {
             Box::new(OnnxRuntime::on_gpu(kind, onnxruntime, &options.gpu)?)
         }
+        #[cfg(feature = "tensorrt")]
+        Kind::TensorRt => Box::new(crate::TensorRt::new(&options.gpu, options.tensorrt.as_deref())?),
+        #[cfg(not(feature = "tensorrt"))]
         Kind::TensorRt => return Err(not_built(kind)),
     })
 }
 
+#[cfg(not(feature = "tensorrt"))]
 /// The direct path needs libclang to build, which not everybody has.
 fn not_built(kind: Kind) -> NetError {
     let why = "this program was built without it; build it with --features tensorrt (docs/hardware.md), \

@@ -6,6 +6,8 @@
 //! | | `onnxruntime-cuda` | a GPU build of it with CUDA and cuDNN, NVIDIA's driver | `provider.rs` |
 //! | | `onnxruntime-tensorrt` | the same and TensorRT 10 | `provider.rs` |
 //!
+//! | `TensorRt` (feature `tensorrt`) | `tensorrt` | TensorRT for RTX, NVIDIA's driver; to build: libclang | `tensorrt.rs` |
+//!
 //! [`open`] makes one of them from a [`Choice`]; `auto` takes the first of [`Kind::ALL`] that the machine can run and says
 //! of the others why not. What has run on a GPU and what has not is in `docs/hardware.md`.
 //!
@@ -55,11 +57,17 @@ mod cuda;
 pub mod driver;
 mod kind;
 mod locate;
+pub mod notice;
 mod onnx_runtime;
+pub mod plan;
 mod provider;
 mod shared;
+#[cfg(feature = "tensorrt")]
+mod tensorrt;
 
 pub use choose::{AnyBackend, Chosen, Options, open};
 pub use kind::{Choice, Kind};
 pub use onnx_runtime::{OnnxRuntime, OnnxRuntimeOptions};
 pub use provider::GpuOptions;
+#[cfg(feature = "tensorrt")]
+pub use tensorrt::{BUILDS_FOR, BuildOptions, Library, TensorRt};

@@ -5,6 +5,7 @@
 
 use crate::driver::{Device, Driver, Needs, Version};
 use crate::kind::Kind;
+use crate::notice::Listener;
 use crate::{locate, shared};
 use ort::ep;
 use std::path::{Path, PathBuf};
@@ -12,23 +13,25 @@ use std::path::{Path, PathBuf};
 /// What to do about a missing or unfit GPU build.
 pub(crate) const REMEDY: &str = "run `make setup-gpu` in the checkout, or pass --onnxruntime PATH of a GPU build";
 
-/// What the networks of this program and CUDA's own context take at most at the default size, one camera; below it a run
-/// would end in the middle with "out of memory".
-const FREE_BYTES: u64 = 768 << 20;
+/// Free memory below which nothing is begun: a run would end in the middle with "out of memory". Not measured yet
+/// (docs/hardware.md): CUDA's context and its libraries' kernels alone take some hundreds of MiB.
+pub(crate) const FREE_BYTES: u64 = 768 << 20;
 
 /// How a GPU is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct GpuOptions {
     /// Which GPU, as the driver counts them, from 0.
     pub ordinal: usize,
     /// Folder for built TensorRT engines; made when it is missing.
     pub cache: PathBuf,
+    /// Who hears of builds.
+    pub listener: Listener,
 }
 
 impl Default for GpuOptions {
     /// The first GPU; `engines/cache` of the present folder.
     fn default() -> Self {
-        Self { ordinal: 0, cache: PathBuf::from("engines/cache") }
+        Self { ordinal: 0, cache: PathBuf::from("engines/cache"), listener: Listener::default() }
     }
 }
 

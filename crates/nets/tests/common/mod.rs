@@ -39,6 +39,7 @@ pub(crate) fn options() -> Options {
     Options {
         onnxruntime: OnnxRuntimeOptions { threads: 1, library: library() },
         gpu: GpuOptions { cache: root().join("engines/cache"), ..GpuOptions::default() },
+        tensorrt: Some(root().join(".deps/tensorrt")).filter(|dir| dir.is_dir()),
     }
 }
 
