@@ -104,7 +104,7 @@ define wheel
 	@echo "fetching $(1)"; mkdir -p $(2); tmp=$$(mktemp -d -p .deps); trap 'rm -rf "$$tmp"' EXIT; \
 	$(PYTHON) -m pip download -q --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all: -d "$$tmp" $(1) \
 	  || { echo "PyPI has no $(1) wheel for this machine ($$(uname -m))" >&2; exit 1; }; \
-	$(PYTHON) -c 'import os, sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); [open(os.path.join(sys.argv[2], os.path.basename(n) + ".part"), "wb").write(z.read(n)) or os.replace(os.path.join(sys.argv[2], os.path.basename(n) + ".part"), os.path.join(sys.argv[2], os.path.basename(n))) for n in sorted(z.namelist()) if ".so" in os.path.basename(n)]' \
+	$(PYTHON) -c 'import os, sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); [open(os.path.join(sys.argv[2], os.path.basename(n) + ".part"), "wb").write(z.read(n)) and os.replace(os.path.join(sys.argv[2], os.path.basename(n) + ".part"), os.path.join(sys.argv[2], os.path.basename(n))) for n in sorted(z.namelist()) if ".so" in os.path.basename(n)]' \
 	  "$$tmp"/*.whl $(2)
 endef
 

@@ -58,6 +58,7 @@ pub mod driver;
 mod kind;
 mod locate;
 pub mod notice;
+pub mod onnx;
 mod onnx_runtime;
 pub mod plan;
 mod provider;

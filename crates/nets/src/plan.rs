@@ -22,7 +22,7 @@ pub enum Precision {
     /// 32-bit floats, as trained.
     #[default]
     Fp32,
-    /// Convolutions in 16-bit floats ([`crate::half`]).
+    /// Convolutions in 16-bit floats ([`crate::onnx::to_half`]).
     Fp16,
     /// Convolutions in 8-bit integers, as the file's Q and DQ nodes say.
     Int8,

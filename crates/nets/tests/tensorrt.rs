@@ -10,6 +10,7 @@ use common::{audio_specs, engine_file, golden_file, root, video_specs};
 use seehear::net::{NetError, TensorSpec};
 use seehear_nets::driver::{Driver, Version};
 use seehear_nets::notice::{Listener, Notice};
+use seehear_nets::onnx::{quantise, to_half};
 use seehear_nets::plan::{Found, Plans, Precision, Recipe};
 use seehear_nets::{BUILDS_FOR, BuildOptions, Library, TensorRt};
 use std::path::{Path, PathBuf};
@@ -119,6 +120,22 @@ fn files_that_are_no_networks() {
 
 /// Unsigned activations and quantised biases are what processors are quick at, and what TensorRT does not take: it wants
 /// files of its own (`quantise.rs`).
+/// What `seehear engines build --precision` makes, parsed and built.
+#[test]
+fn fp16_and_int8_build_for_every_kind_of_gpu() {
+    let bytes = std::fs::read(engine_file("av-small.video.onnx")).unwrap();
+    let table = std::fs::read_to_string(root().join("calibration/av-small.ranges.json")).unwrap();
+    let int8 = quantise(&bytes, &serde_json::from_str(&table).unwrap()).unwrap();
+    let (_, input, output) = networks().remove(0);
+    let specs = (std::slice::from_ref(&input), std::slice::from_ref(&output));
+    for (name, bytes) in [("x.fp16.onnx", to_half(&bytes).unwrap()), ("x-int8.onnx", int8)] {
+        for compute in BUILDS_FOR {
+            let plan = library().build(name.as_ref(), &bytes, specs.0, specs.1, &on(compute)).unwrap();
+            println!("{name} sm {compute}: {} bytes", plan.len());
+        }
+    }
+}
+
 #[test]
 fn a_file_quantised_for_processors_is_refused() {
     let (_, input, output) = networks().remove(0);
