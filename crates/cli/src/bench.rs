@@ -10,7 +10,7 @@ use gstseehear::run::{Control, Job, Observer, SlotTiming};
 use seehear::events::{EventWriter, Header, Summary};
 use seehear::net::Engine;
 use seehear::session::Report;
-use seehear_nets::AnyBackend;
+use seehear_nets::{AnyBackend, Choice};
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ Examples:
   seehear bench talk.mp4 --seconds 10   on a clip of your own
   seehear bench --threads 4             with more threads for each network run
   seehear bench --json | jq '.[].load'  for machines
+  seehear bench --backend all           the picture's network alone, on every backend that this machine can run
   seehear bench --soak-minutes 30       does memory stay flat?
 
 Columns: \"load\" is the analysis' share of the material's length (below 100 % it keeps up); \"dropped\" counts frames, \
@@ -70,6 +71,9 @@ struct Row {
 }
 
 pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> {
+    if engine_args.backend == Choice::All {
+        return crate::engines::bench_all(engine_args, args.json);
+    }
     gstseehear::init()?;
     let input = match &args.input {
         Some(path) => path.clone(),
@@ -256,7 +260,7 @@ fn cpu_time() -> anyhow::Result<Duration> {
     Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
 }
 
-fn machine() -> anyhow::Result<String> {
+pub(crate) fn machine() -> anyhow::Result<String> {
     let cpus = std::thread::available_parallelism().context("how many cores?")?;
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|l| l.strip_prefix("model name")).and_then(|l| l.split(':').nth(1));

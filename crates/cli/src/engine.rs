@@ -2,10 +2,10 @@
 
 use crate::find::find;
 use crate::{EngineArgs, say};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use seehear::net::Engine;
 use seehear_nets::notice::{Listener, Notice};
-use seehear_nets::{AnyBackend, GpuOptions, OnnxRuntimeOptions, Options};
+use seehear_nets::{AnyBackend, Choice, GpuOptions, OnnxRuntimeOptions, Options};
 use std::path::{Path, PathBuf};
 
 /// The engine where nobody names one.
@@ -24,6 +24,9 @@ pub(crate) struct Use {
 pub(crate) fn load(args: &EngineArgs, default: &str, to: Use) -> anyhow::Result<(Engine, AnyBackend)> {
     let path = manifest(args.engine.as_deref().unwrap_or(default))?;
     let engine = Engine::load(&path)?;
+    if args.backend == Choice::All {
+        bail!("--backend all is for bench; name one, or auto");
+    }
     let chosen = seehear_nets::open(args.backend, &options(args, &path, to.live))?;
     if let Some(line) = chosen.explain(args.backend)
         && !to.quiet
@@ -53,7 +56,9 @@ fn hear(notice: &Notice) {
 
 /// Where engines that were built for a GPU are kept: beside the manifest.
 pub(crate) fn cache(manifest: &Path) -> PathBuf {
-    manifest.parent().unwrap_or(Path::new(".")).join("cache")
+    let dir = manifest.parent().unwrap_or(Path::new("."));
+    // A manifest that was made in the cache is there already.
+    if dir.ends_with("cache") { dir.to_owned() } else { dir.join("cache") }
 }
 
 /// A path as it is; a name in `engines/`.

@@ -5,6 +5,7 @@ mod bench;
 mod calibrate;
 mod check;
 mod engine;
+mod engines;
 mod find;
 mod run;
 mod say;
@@ -58,7 +59,7 @@ struct EngineArgs {
     engine: Option<String>,
 
     /// What computes the networks: onnxruntime-cpu, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt, or "auto" for the best
-    /// that this machine can run, which is then told with the reasons against the others
+    /// that this machine can run, which is then told with the reasons against the others ("all" is for bench)
     #[arg(long, global = true, value_name = "NAME", default_value = "onnxruntime-cpu")]
     backend: Choice,
 
@@ -87,6 +88,9 @@ enum Verb {
     /// Measure what is particular to a room or a device, for --calibration
     #[command(subcommand)]
     Calibrate(calibrate::What),
+    /// Build engines for GPUs, measure them
+    #[command(subcommand)]
+    Engines(engines::What),
     Check(check::Args),
     Bench(bench::Args),
 }
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         Verb::Sync(args) => sync::main(args, &cli.engine),
         Verb::Separate(args) => separate::main(args, &cli.engine),
         Verb::Calibrate(what) => calibrate::main(what, &cli.engine),
+        Verb::Engines(what) => engines::main(what, &cli.engine),
         Verb::Check(args) => check::main(args),
         Verb::Bench(args) => bench::main(args, &cli.engine),
     };

@@ -56,7 +56,11 @@ impl Chosen {
 ///
 /// # Errors
 /// What the backend says; with `Auto` the last one's, the CPU's.
+///
+/// # Panics
+/// With [`Choice::All`], which is more than one.
 pub fn open(choice: Choice, options: &Options) -> Result<Chosen, NetError> {
+    assert!(choice != Choice::All, "one backend is opened at a time");
     open_with(choice, |kind| start(kind, options))
 }
 

@@ -55,6 +55,42 @@ pub struct Device {
     pub compute: Version,
     /// All of its memory, bytes.
     pub memory_bytes: u64,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Their clock, kHz; 0 where the driver does not tell.
+    pub clock_khz: u32,
+    /// The memory's clock, kHz; 0 where the driver does not tell.
+    pub memory_clock_khz: u32,
+    /// Width of the memory's bus, bits.
+    pub bus_bits: u32,
+}
+
+/// What a GPU can do at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// FP32 arithmetic, GFLOP/s, without tensor cores.
+    pub fp32_gflops: f64,
+    /// Memory, GB/s.
+    pub gbytes_per_s: f64,
+}
+
+impl Device {
+    /// The peak, from units and clocks: two operations a clock of each FP32 unit, two transfers a clock of the memory.
+    /// `None` where the driver does not tell the clocks, or the kind of GPU is not known here.
+    #[must_use]
+    pub fn peak(&self) -> Option<Peak> {
+        // CUDA C++ Programming Guide, "Compute Capabilities": FP32 units of a multiprocessor.
+        let units = match (self.compute.major, self.compute.minor) {
+            (7, 5) | (8, 0) => 64.0,
+            (8, _) | (9..=12, _) => 128.0,
+            _ => return None,
+        };
+        let [sm, clock, memory_clock, bus] =
+            [self.multiprocessors, self.clock_khz, self.memory_clock_khz, self.bus_bits].map(f64::from);
+        let peak =
+            Peak { fp32_gflops: 2.0 * units * sm * clock / 1e6, gbytes_per_s: 2.0 * memory_clock * bus / 8.0 / 1e6 };
+        (peak.fp32_gflops > 0.0 && peak.gbytes_per_s > 0.0).then_some(peak)
+    }
 }
 
 /// What is asked of driver and device.
@@ -322,11 +358,22 @@ fn ask(library: &Library, path: &Path) -> Result<Driver> {
             check("cuDeviceGetAttribute", attribute(&raw mut minor, 76, device))?;
             check("cuDeviceTotalMem", total(&raw mut bytes, device))?;
         }
+        // MULTIPROCESSOR_COUNT, CLOCK_RATE, MEMORY_CLOCK_RATE, GLOBAL_MEMORY_BUS_WIDTH: what a driver does not tell is 0.
+        let rest = [16, 13, 36, 37].map(|number| {
+            let mut value = 0;
+            // SAFETY: Writes one number.
+            let told = unsafe { attribute(&raw mut value, number, device) } == 0;
+            if told { unsigned(value) } else { 0 }
+        });
         devices.push(Device {
             ordinal: devices.len(),
             name,
             compute: Version::new(unsigned(major), unsigned(minor)),
             memory_bytes: u64::try_from(bytes).expect("usize is at most 64 bits"),
+            multiprocessors: rest[0],
+            clock_khz: rest[1],
+            memory_clock_khz: rest[2],
+            bus_bits: rest[3],
         });
     }
     if devices.is_empty() { Err(DriverError::NoDevice) } else { Ok(Driver { functions, cuda, devices }) }

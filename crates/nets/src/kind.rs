@@ -51,6 +51,8 @@ pub enum Choice {
     One(Kind),
     /// The first of [`Kind::ALL`] that this machine can run.
     Auto,
+    /// Each of them in turn, where that makes sense: to measure.
+    All,
 }
 
 impl Default for Choice {
@@ -66,6 +68,9 @@ impl FromStr for Choice {
         if text == "auto" {
             return Ok(Self::Auto);
         }
+        if text == "all" {
+            return Ok(Self::All);
+        }
         Kind::ALL.into_iter().find(|kind| kind.name() == text).map(Self::One).ok_or_else(|| {
             let names: Vec<&str> = Kind::ALL.iter().rev().map(|kind| kind.name()).collect();
             format!("no backend {text:?}; there are {}, auto", names.join(", "))
@@ -78,6 +83,7 @@ impl fmt::Display for Choice {
         match self {
             Self::One(kind) => kind.fmt(f),
             Self::Auto => f.write_str("auto"),
+            Self::All => f.write_str("all"),
         }
     }
 }
@@ -91,7 +97,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.name().parse(), Ok(Choice::One(kind)));
         }
-        assert_eq!("auto".parse(), Ok(Choice::Auto));
+        assert_eq!(("auto".parse(), "all".parse()), (Ok(Choice::Auto), Ok(Choice::All)));
         let why = "cuda".parse::<Choice>().unwrap_err();
         assert!(
             why.contains("\"cuda\"") && why.contains("onnxruntime-cuda, onnxruntime-tensorrt, tensorrt, auto"),

@@ -1,7 +1,7 @@
 //! Plans: networks that TensorRT has built for one kind of GPU, and the folder that keeps them.
 //!
 //! A plan is good for what it was built from and nothing else: the model's bytes, TensorRT's version, the compute
-//! capability, the precision, the shapes and, for INT8, the calibration. All of that stands in the file before the plan
+//! capability, the precision and the shapes (an INT8 file's calibration is in its bytes: the scales). All of that stands in the file before the plan
 //! itself, one line of JSON, and the SHA-256 of it is the plan's key. The file's name has only what people want to see
 //! there, so that a plan that no longer fits is found and told, and built again, instead of lying about for ever.
 
@@ -75,8 +75,6 @@ pub struct Recipe {
     pub precision: Precision,
     /// Inputs and outputs with their shapes, in order: `slots=1x5x192x336 embedding=1x128x12x21`.
     pub shapes: String,
-    /// SHA-256 of the calibration table that an INT8 file was made with.
-    pub calibration: Option<String>,
 }
 
 impl Recipe {
@@ -99,7 +97,6 @@ impl Recipe {
             compute: compute.to_string(),
             precision,
             shapes: shapes.join(" "),
-            calibration: None,
         }
     }
 
@@ -128,7 +125,6 @@ impl Recipe {
         match pairs.iter().find(|(_, a, b)| a != b) {
             Some(("model", ..)) => "another model of this name".to_owned(),
             Some((what, _, got)) => format!("another {what} ({got})"),
-            None if self.calibration != other.calibration => "another calibration".to_owned(),
             None => "another recipe".to_owned(),
         }
     }
@@ -288,14 +284,13 @@ mod tests {
 
     #[test]
     fn every_part_of_the_recipe_is_in_the_key() {
-        let change: [fn(&mut Recipe); 7] = [
+        let change: [fn(&mut Recipe); 6] = [
             |r| r.model = "x".into(),
             |r| r.model_sha256 = "x".into(),
             |r| r.tensorrt = "rtx 1.6.0".into(),
             |r| r.compute = "8.9".into(),
             |r| r.precision = Precision::Fp16,
             |r| r.shapes = "x".into(),
-            |r| r.calibration = Some("x".into()),
         ];
         let mut keys = vec![recipe().key()];
         for change in change {
@@ -305,7 +300,7 @@ mod tests {
         }
         keys.sort();
         keys.dedup();
-        assert_eq!(keys.len(), 8);
+        assert_eq!(keys.len(), 7);
     }
 
     #[test]
@@ -327,7 +322,6 @@ mod tests {
         assert_eq!(foreign(|r| r.model_sha256 = "0".into()), "built for another model of this name");
         assert_eq!(foreign(|r| r.tensorrt = "rtx 1.6.0".into()), "built for another TensorRT (rtx 1.6.0)");
         assert_eq!(foreign(|r| r.compute = "8.9".into()), "built for another compute capability (8.9)");
-        assert_eq!(foreign(|r| r.calibration = Some("a".into())), "built for another calibration");
         std::fs::write(&path, b"").unwrap();
         assert_eq!(unfit(&plans), "damaged");
         plans.keep(&recipe(), b"plan").unwrap();

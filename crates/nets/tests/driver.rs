@@ -105,6 +105,9 @@ fn a_good_one() {
     let device = driver.device(1, &NEEDS).unwrap();
     assert_eq!((device.name.as_str(), device.compute), ("Fake GPU", Version::new(12, 0)));
     assert_eq!((device.memory_bytes, driver.free_bytes(device)), (12 << 30, Ok(8000 << 20)));
+    // An RTX 3060's numbers, for which NVIDIA gives 12.7 TFLOP/s and 360 GB/s.
+    let peak = seehear_nets::driver::Device { compute: Version::new(8, 6), ..device.clone() }.peak().unwrap();
+    assert!((peak.fp32_gflops - 12_737.5).abs() < 1.0 && (peak.gbytes_per_s - 360.0).abs() < 0.1, "{peak:?}");
     let error = driver.device(2, &NEEDS).unwrap_err();
     assert_eq!(error, DriverError::NoSuchDevice { asked: 2, count: 2 });
 }

@@ -33,7 +33,15 @@ int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return ordinal < 
 int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Fake GPU", (size_t)length); (void)device; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
   (void)device;
-  *value = attribute == 75 ? MAJOR : attribute == 76 ? MINOR : -1;
+  switch (attribute) {
+    case 75: *value = MAJOR; break;
+    case 76: *value = MINOR; break;
+    case 16: *value = 28; break;      /* multiprocessors */
+    case 13: *value = 1777000; break; /* kHz */
+    case 36: *value = 7501000; break; /* kHz */
+    case 37: *value = 192; break;     /* bits */
+    default: return 1;
+  }
   return 0;
 }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)12 << 30; return 0; }
