@@ -58,9 +58,11 @@ pub mod driver;
 mod kind;
 mod locate;
 pub mod notice;
+pub mod nvrtc;
 pub mod onnx;
 mod onnx_runtime;
 pub mod plan;
+pub mod prepare;
 mod provider;
 mod shared;
 #[cfg(feature = "tensorrt")]
