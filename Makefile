@@ -30,7 +30,7 @@ NVRTC := .deps/nvrtc/libnvrtc.so.13
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media train-separation libclang setup-tensorrt setup-gpu test-tensorrt
+.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media train-separation libclang setup-tensorrt setup-gpu test-tensorrt gpu-check check-aarch64
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -73,7 +73,7 @@ run: setup ## the main job: highlight the active speaker in INPUT (default: the 
 	@mkdir -p $(OUT); name=$$(basename "$(INPUT)"); name=$${name%.*}; name=$${name//[^A-Za-z0-9._-]/_}; \
 	$(SEEHEAR) run "$(INPUT)" --output "$(OUT)/$$name.seehear.mp4" --events "$(OUT)/$$name.events.jsonl" $(ARGS)
 
-test: setup lint test-rust check test-python deny ## every test, as CI runs it
+test: setup lint check-aarch64 test-rust check test-python deny ## every test, as CI runs it
 
 lint: setup
 	cargo fmt --all --check
@@ -130,6 +130,17 @@ setup-gpu: setup ## what --backend onnxruntime-cuda needs: ONNX Runtime's GPU bu
 test-tensorrt: setup-tensorrt $(NVRTC) ## what of TensorRT and CUDA can be tested without a GPU: builds for every kind, kernels compiled
 	cargo clippy -q -p seehear-nets -p seehear-cli --features seehear-cli/tensorrt --all-targets -- -D warnings
 	cargo test -q -p seehear-nets --features tensorrt
+
+gpu-check: setup-tensorrt setup-gpu $(NVRTC) ## on a machine with a GPU: everything that has not run on one yet, and the table
+	@cargo build -q --release -p seehear-cli --features tensorrt
+	tests/gpu_check.sh
+
+# Nothing may assume x86 (Jetson is aarch64); what links GStreamer would need its arm64 libraries.
+check-aarch64: setup
+	@if command -v rustup >/dev/null; then rustup target list --installed | grep -q aarch64-unknown-linux-gnu || \
+	    rustup target add aarch64-unknown-linux-gnu || { echo "skipped check-aarch64: the target cannot be fetched"; exit 0; }; \
+	  cargo check -q -p seehear -p seehear-nets --target aarch64-unknown-linux-gnu; \
+	else echo "skipped check-aarch64: no rustup to add the target with"; fi
 
 bench: setup ## speed, latency, cores and memory on this machine; figures of docs/performance.md
 	@cargo build -q --release -p seehear-cli
