@@ -1,7 +1,7 @@
 //! ONNX files as data: read, counted, and written again in other numbers.
 //!
 //! TensorRT 11 and TensorRT for RTX take the precision from the file ("strongly typed"), so a network in FP16 or INT8 is
-//! another file: [`to_half`] and [`quantise`] make it from the FP32 one. [`count`] says what a network costs.
+//! another file: [`to_half`] and [`quantise()`] make it from the FP32 one. [`count`] says what a network costs.
 //! The messages are those of onnx.proto (ONNX 1.17, IR 10) that such files use; field numbers are the format.
 
 mod cost;
