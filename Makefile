@@ -17,7 +17,7 @@ DENY_VERSION := 0.20.2
 ORT_GPU_VERSION := 1.31.1
 TENSORRT_VERSION := 1.7.1.116
 NVRTC_VERSION := 13.5.37
-PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev \
+PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x \
   ffmpeg libespeak-ng1 espeak-ng-data python3-venv python3-pip mosquitto openssl
@@ -30,7 +30,7 @@ NVRTC := .deps/nvrtc/libnvrtc.so.13
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media train-separation libclang setup-tensorrt setup-gpu test-tensorrt gpu-check check-aarch64
+.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media faults train-separation libclang setup-tensorrt setup-gpu test-tensorrt gpu-check check-aarch64
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -156,9 +156,9 @@ sync-bench: setup $(VENV)/ready ## lip sync of SCENES=folder (training/make_scen
 	@cargo build -q --release -p seehear-cli
 	$(VENV)/bin/python training/sync_bench.py $(SCENES) $(ARGS)
 
-soak: setup ## half an hour live: memory and latency at the beginning and at the end
+soak: setup ## an hour live: memory and latency at the beginning and at the end
 	@cargo build -q --release -p seehear-cli
-	$(SEEHEAR) bench --soak-minutes 30
+	$(SEEHEAR) bench --soak-minutes 60
 
 demo: $(VENV)/ready ## make the demo clip again
 	cd training && ../$(VENV)/bin/python make_demo.py
@@ -187,6 +187,9 @@ fuzz: setup ## CASES mutated pipelines, manifests, configurations, events and ad
 
 fuzz-media: setup ## CASES damaged media files through `run` (500: a quarter of an hour)
 	CASES=$(if $(filter file,$(origin CASES)),500,$(CASES)) cargo test --release -p seehear-cli --test mutated_media -- --nocapture
+
+faults: setup ## what goes wrong in a room and on air, done on purpose: the table of docs/faults.md (five minutes)
+	FAULTS=all cargo test --release -q -p seehear-cli --test faults -- --nocapture
 
 train-separation: $(VENV)/ready ## train a separation engine on FOOTAGE=DIR (and VOICES=DIR), after `make train`; hours
 	@test -n "$(FOOTAGE)" || { echo "make train-separation FOOTAGE=folder-of-video [VOICES=folder-of-speech]" >&2; exit 2; }

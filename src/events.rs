@@ -167,6 +167,9 @@ pub struct Drops {
     pub failed_slots: u64,
     /// Slots that a jump of the programme cut off.
     pub cut_off_slots: u64,
+    /// Slots told without a run of the video network, because the analysis was behind (live only).
+    #[serde(default)]
+    pub shed_slots: u64,
     /// Gaps in the sound, filled with silence.
     pub audio_gaps: u64,
     /// Pictures that went out without their own slot's result because it was late (with output only).
@@ -223,6 +226,7 @@ impl Summary {
         self.drops.late_frames = c.align.late;
         self.drops.failed_slots = c.failed;
         self.drops.cut_off_slots = c.cut_off;
+        self.drops.shed_slots = c.shed;
         self.drops.audio_gaps = c.align.audio.gaps;
         self.repeated_frames = c.align.repeated;
         self.unused_frames = c.align.unused;

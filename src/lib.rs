@@ -75,6 +75,7 @@ pub mod events;
 pub mod flash_beep;
 pub mod flow;
 pub mod frame;
+pub mod framing;
 pub mod geometry;
 pub mod mel;
 pub mod motion;

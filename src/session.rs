@@ -201,6 +201,8 @@ pub struct SessionCounters {
     pub failed: u64,
     /// Slots that a jump of the programme cut off before their answer.
     pub cut_off: u64,
+    /// Slots told without a run of the video network, for want of time.
+    pub shed: u64,
     /// Ids given to objects.
     pub objects: u64,
 }
@@ -235,6 +237,9 @@ struct Stages {
     failed: u64,
     failed_in_a_row: u32,
     cut_off: u64,
+    /// The video network is not run for the slots to come.
+    shedding: bool,
+    shed: u64,
 }
 
 /// A session over one source.
@@ -288,6 +293,8 @@ impl<P: Luma> Session<P> {
                 failed: 0,
                 failed_in_a_row: 0,
                 cut_off: 0,
+                shedding: false,
+                shed: 0,
             },
             ended: (false, false),
         })
@@ -372,6 +379,12 @@ impl<P: Luma> Session<P> {
         self.stages.decider.set_threshold(on_probability);
     }
 
+    /// Whether the video network, by far the dearest stage, is left out from the next slot on: the analysis is behind, and a live
+    /// source does not wait. Every slot is still told, by the sound, the motion and the last map there is; they are counted.
+    pub fn set_shedding(&mut self, shedding: bool) {
+        self.stages.shedding = shedding;
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn counters(&self) -> SessionCounters {
@@ -379,6 +392,7 @@ impl<P: Luma> Session<P> {
             align: self.aligner.counters(),
             failed: self.stages.failed,
             cut_off: self.stages.cut_off,
+            shed: self.stages.shed,
             objects: u64::from(self.stages.tracker.ids_given()),
         }
     }
@@ -399,7 +413,12 @@ impl Stages {
         }
         self.video.push(window.picture);
         self.motion.push(self.video.picture(), self.video.moved());
-        let video = self.video.run();
+        let video = if self.shedding {
+            self.shed += 1;
+            Ok(self.video.hold())
+        } else {
+            self.video.run()
+        };
         self.voice.push(window.samples);
         let voiced = self.voice.pull().unwrap_or(false) && !window.sound_lost;
         let (start, moved, picture_lag) = (window.start, self.video.moved(), window.picture_lag);

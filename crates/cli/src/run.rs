@@ -29,6 +29,9 @@ Examples:
                                                      a camera and one of `arecord -l`
   seehear run rtsp://camera/1 -o meeting.mkv         record an IP camera until Ctrl-C
   seehear run rtsp://camera/1 --stream srt://:9000 --stream rtmp://server/live/key
+  seehear run /dev/video0 --stream rtsp://ann:secret@0.0.0.0:8554/room
+  seehear run /dev/video0 --frame-speaker --stream /dev/video9
+                                                     a conference camera that frames who speaks
                                                      the highlighted picture to others
   seehear run test --display --duration 5            does this machine show and play anything?
   seehear run talk.mp4 --json | jq .on_screen_s      one number for a script
@@ -57,7 +60,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Send the same to a server or a device, live: rtmp://…, srt://…, FILE.m3u8 (HLS), /dev/videoN (v4l2 loopback); may be
+    /// Send the same to a server or a device, live: rtmp://…, srt://…, rtsp://ADDRESS:8554/NAME (a server
+    /// that viewers open), FILE.m3u8 (HLS), /dev/videoN (v4l2 loopback); may be
     /// given several times. What a far end does not take in time is dropped and counted; one that fails is tried again
     #[arg(long = "stream", value_name = "TARGET")]
     streams: Vec<String>,
@@ -65,6 +69,11 @@ pub(crate) struct Args {
     /// Show the picture with the highlight, and play the sound; a file is played at the speed of the clock
     #[arg(long)]
     display: bool,
+
+    /// Crop what is shown to who speaks, smoothly, two people side by side, everybody when nobody speaks (docs/framing.md); in the
+    /// source's size, or in SIZE, as in --frame-speaker=1280x720
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, default_missing_value = "source")]
+    frame_speaker: Option<gstseehear::framer::FrameSize>,
 
     /// Draw over the picture how strongly each place agrees with the sound; with --output or --display
     #[arg(long)]
@@ -270,6 +279,9 @@ fn job(args: &Args) -> anyhow::Result<Job> {
     if args.heatmap && !shown {
         usage("--heatmap is drawn over the picture: it needs --output FILE, --stream TARGET or --display");
     }
+    if args.frame_speaker.is_some() && !shown {
+        usage("--frame-speaker crops what is shown: it needs --output FILE, --stream TARGET or --display");
+    }
     let input = Input::parse(&args.input);
     let name = match &args.pipeline {
         Some(name) => name.as_str(),
@@ -304,6 +316,7 @@ fn job(args: &Args) -> anyhow::Result<Job> {
         streams: args.streams.clone(),
         display: args.display,
         heatmap: args.heatmap,
+        framing: args.frame_speaker,
         salvage: args.salvage,
         audio_track: usize::from(args.audio_track) - 1,
         sync,
@@ -417,6 +430,7 @@ fn words(s: &Summary, turns: &Turns, args: &Args) -> Vec<String> {
         (d.unusable_buffers, "buffers without time or content"),
         (d.failed_slots, "slots failed"),
         (d.cut_off_slots, "slots cut off by a jump"),
+        (d.shed_slots, "slots told by the last map, the network being too slow"),
         (d.audio_gaps, "gaps in the sound"),
         (d.undrawn_frames, "pictures without their own result"),
         (d.stepped_over_frames, "pictures stepped over"),

@@ -251,3 +251,76 @@ fn ctrl_c_leaves_whole_files() {
         }
     }
 }
+
+/// The crop follows who speaks, and is of the size that was asked for; every picture is there.
+#[test]
+fn who_speaks_is_framed() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("framed.mp4");
+    let (code, _, said) =
+        seehear(&["run", demo().to_str().unwrap(), "--frame-speaker=640x360", "-q", "-o", out.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let picture = |file: &std::path::Path, at: &str| {
+        let png = dir.path().join("at.gray");
+        ffmpeg(&format!("-ss {at} -frames:v 1 -vf scale=64:36,format=gray -f rawvideo"), &[file], &png);
+        std::fs::read(png).unwrap()
+    };
+    let difference = |a: &[u8], b: &[u8]| {
+        a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>()
+            / f64::from(u32::try_from(a.len()).unwrap())
+    };
+    // Before anybody has spoken for a second the whole picture is shown; then the first speaker, on the left.
+    assert!(difference(&picture(&out, "0.2"), &picture(&demo(), "0.2")) < 3.0);
+    assert!(difference(&picture(&out, "5"), &picture(&demo(), "5")) > 15.0);
+    let probe = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-count_frames", "-select_streams", "v", "-of", "csv=p=0"])
+        .args(["-show_entries", "stream=width,height,nb_read_frames"])
+        .arg(&out)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(probe.stdout).unwrap();
+    let n: Vec<u32> = said.trim().trim_end_matches(',').split(',').map(|n| n.parse().unwrap()).collect();
+    assert_eq!(n[..2], [640, 360]);
+    assert_eq!(n[2], 500, "{said}");
+    let (code, _, said) =
+        seehear(&["run", demo().to_str().unwrap(), "--frame-speaker=641x360", "-o", out.to_str().unwrap()]);
+    assert!(code == 2 && said.contains("641x360") && said.contains("1280x720"), "{said}");
+}
+
+/// The pipelines for NVIDIA's hardware, with software in its place; and without it, an error that says what is missing.
+#[test]
+fn pipelines_for_other_hardware_have_the_right_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.mkv");
+    for name in ["jetson-file", "nvdec-file"] {
+        let text = std::fs::read_to_string(format!("../../pipelines/{name}.toml")).unwrap();
+        let text = text
+            .replace("nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! nvv4l2h264enc bitrate=8000000 iframeinterval=50 idrinterval=50 insert-sps-pps=true", "x264enc speed-preset=ultrafast")
+            .replace("nvh264enc bitrate=8000 gop-size=50", "x264enc speed-preset=ultrafast")
+            .replace("nvvidconv", "videoconvert")
+            .replace("cudadownload", "videoconvert");
+        assert!(!text.lines().any(|l| !l.starts_with('#') && (l.contains(" nvv") || l.contains("nvh"))), "{text}");
+        let file = dir.path().join("p.toml");
+        std::fs::write(&file, text).unwrap();
+        let told = dir.path().join("e.jsonl");
+        let (code, _, said) = seehear(&[
+            "run",
+            demo().to_str().unwrap(),
+            "--duration",
+            "3",
+            "-p",
+            file.to_str().unwrap(),
+            "-o",
+            out.to_str().unwrap(),
+            "-e",
+            told.to_str().unwrap(),
+        ]);
+        assert_eq!(code, 0, "{name}: {said}");
+        assert!((74..=76).contains(&events(&told).frames.len()), "{name}");
+    }
+    let (code, _, said) = seehear(&["run", "csi", "-p", "jetson-csi", "-o", out.to_str().unwrap()]);
+    if !said.contains("nvarguscamerasrc") {
+        return;
+    }
+    assert!(code == 1 && said.lines().count() == 1 && said.contains("an NVIDIA Jetson with JetPack 5 or 6"), "{said}");
+}

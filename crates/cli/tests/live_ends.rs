@@ -119,3 +119,51 @@ fn a_live_recording_can_be_played_after_a_kill() {
         assert!(seen >= 100, "{extension}: {seen} of 125 and more");
     }
 }
+
+#[test]
+fn viewers_of_the_rtsp_server_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.toml");
+    std::fs::write(&file, plan(100, "")).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut c = program();
+    c.args(["run", "test", "--duration", "14", "-p"]).arg(&file);
+    c.args(["--stream", &format!("rtsp://ann:s3%40@127.0.0.1:{port}/room")]).stderr(Stdio::piped());
+    let run = c.spawn().unwrap();
+    let view = |login: &str, transport: &str| {
+        let out = dir.path().join(format!("{transport}.mkv"));
+        let mut c = Command::new("ffmpeg");
+        c.args([
+            "-v",
+            "error",
+            "-y",
+            "-rtsp_transport",
+            transport,
+            "-i",
+            &format!("rtsp://{login}127.0.0.1:{port}/room"),
+        ]);
+        let done = c.args(["-t", "2", "-c", "copy"]).arg(&out).stdin(Stdio::null()).output().unwrap();
+        (out, String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let begun = std::time::Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody listens");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (_, said) = view("", "tcp");
+    assert!(said.contains("401"), "{said}");
+    for transport in ["tcp", "udp"] {
+        // It begins with a key picture, or the first ones could not be decoded.
+        let (out, said) = view("ann:s3%40@", transport);
+        let seen = pictures(&out);
+        assert!((45..=55).contains(&seen), "{transport}: {seen}: {said}");
+        let sound = Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", "a", "-show_entries", "stream=codec_name"])
+            .arg(&out)
+            .output()
+            .unwrap();
+        assert!(String::from_utf8_lossy(&sound.stdout).contains("aac"), "{transport}");
+    }
+    let (code, _, said) = finished(&run.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{said}");
+}

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Slots kept: ten seconds, more than any queue before the overlay holds.
 const KEPT: usize = 250;
+/// Arrivals that are remembered: more pictures than ever wait.
+const ARRIVALS: usize = 256;
 
 /// What is drawn for one object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +36,8 @@ pub struct Drawn {
 pub struct Slide {
     /// When the slot begins.
     pub start: Timestamp,
+    /// A new shot of the source begins with it.
+    pub cut: bool,
     /// The objects, at most [`MAX_OBJECTS`].
     pub drawn: Vec<Drawn>,
     /// The heat map; empty unless asked for.
@@ -44,6 +48,7 @@ impl Slide {
     fn empty() -> Self {
         Self {
             start: Timestamp::ZERO,
+            cut: false,
             drawn: Vec::with_capacity(MAX_OBJECTS + 1),
             heat: Sprite { bgra: Vec::new(), width: 0, height: 0 },
         }
@@ -62,6 +67,8 @@ struct State {
     done: bool,
     /// Nothing will be told of pictures until then.
     given_up: Option<Timestamp>,
+    /// When the last pictures came to the analysis.
+    arrivals: VecDeque<(Timestamp, Instant)>,
 }
 
 /// The board.
@@ -89,7 +96,8 @@ impl Board {
     #[must_use]
     pub fn new(heat: bool) -> Self {
         let slides = (0..KEPT).map(|_| Slide::empty()).collect();
-        let state = State { slides, done: false, given_up: None };
+        let arrivals = VecDeque::with_capacity(ARRIVALS);
+        let state = State { slides, done: false, given_up: None, arrivals };
         let (marks, heat) = (AtomicBool::new(true), AtomicBool::new(heat));
         let board = Self { state: Mutex::new(state), changed: Condvar::new(), marks, heat };
         board.lock().slides.clear();
@@ -120,6 +128,7 @@ impl Board {
         let mut state = self.lock();
         let mut slide = if state.slides.len() >= KEPT { state.slides.pop_front() } else { None }.unwrap_or_default();
         slide.start = report.start;
+        slide.cut = report.seen.cut;
         slide.drawn.clear();
         let g = report.map.geometry;
         slide.drawn.extend(report.speakers.iter().filter(|s| is_shown(s)).map(|s| {
@@ -159,15 +168,35 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// The picture of `t` has come to the analysis.
+    pub fn arrived(&self, t: Timestamp) {
+        let mut state = self.lock();
+        if state.arrivals.len() == ARRIVALS {
+            state.arrivals.pop_front();
+        }
+        state.arrivals.push_back((t, Instant::now()));
+    }
+
     /// Another stream of pictures comes: none of it is given up.
     pub fn forget_given_up(&self) {
         self.lock().given_up = None;
     }
 
-    /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`.
-    pub fn read(&self, t: Timestamp, patience: Duration, into: &mut Slide) -> Found {
-        let deadline = Instant::now() + patience;
+    /// Every slot that begins after `after` and not after `t`, in order; none is waited for.
+    pub fn each_between(&self, after: Option<Timestamp>, t: Timestamp, visit: impl FnMut(&Slide)) {
+        let state = self.lock();
+        state.slides.iter().filter(|s| Some(s.start) > after && s.start <= t).for_each(visit);
+    }
+
+    /// Copies what is to be drawn at `t` to `into`, waiting for its own slot at most `patience`, and at most `analysis` from when the
+    /// picture came to the analysis: its time stamp may be well ahead of the clock (a transport stream's is), and more of
+    /// them than there is room for would wait where results do not come.
+    pub fn read(&self, t: Timestamp, patience: Duration, analysis: Duration, into: &mut Slide) -> Found {
+        let mut deadline = Instant::now() + patience;
         let mut state = self.lock();
+        if let Some((_, at)) = state.arrivals.iter().rev().find(|(pts, _)| *pts == t) {
+            deadline = deadline.min(*at + analysis);
+        }
         loop {
             let reached = state.slides.back().is_some_and(|s| t - s.start < SLOT);
             let now = Instant::now();
@@ -230,7 +259,9 @@ mod tests {
     fn a_picture_gets_its_own_slot_or_the_one_before() {
         let board = Board::new(true);
         let mut slide = Slide::default();
-        let mut read = |ms| (board.read(Timestamp::from_ms(ms), Duration::ZERO, &mut slide), slide.start.as_ms_f64());
+        let mut read = |ms| {
+            (board.read(Timestamp::from_ms(ms), Duration::ZERO, Duration::ZERO, &mut slide), slide.start.as_ms_f64())
+        };
         assert_eq!(read(0).0, Found::Nothing);
         for k in 0..1000 {
             post(&board, k * 40);
@@ -249,11 +280,11 @@ mod tests {
         board.give_up_to(Timestamp::from_ms(60));
         board.restart();
         let long = Duration::from_secs(60);
-        assert_eq!(board.read(Timestamp::from_ms(100), long, &mut slide), Found::Nothing);
+        assert_eq!(board.read(Timestamp::from_ms(100), long, long, &mut slide), Found::Nothing);
         post(&board, 120);
-        assert_eq!(board.read(Timestamp::from_ms(140), long, &mut slide), Found::Own);
+        assert_eq!(board.read(Timestamp::from_ms(140), long, long, &mut slide), Found::Own);
         board.forget_given_up();
-        assert_eq!(board.read(Timestamp::from_ms(200), Duration::ZERO, &mut slide), Found::Older);
+        assert_eq!(board.read(Timestamp::from_ms(200), Duration::ZERO, Duration::ZERO, &mut slide), Found::Older);
         assert_eq!(board.lock().given_up, None);
     }
 
@@ -264,7 +295,7 @@ mod tests {
             let other = Arc::clone(&board);
             let thread = std::thread::spawn(move || {
                 let mut slide = Slide::default();
-                other.read(Timestamp::from_ms(50), Duration::from_secs(60), &mut slide)
+                other.read(Timestamp::from_ms(50), Duration::from_secs(60), Duration::from_secs(60), &mut slide)
             });
             post(&board, 0);
             if end {

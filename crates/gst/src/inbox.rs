@@ -219,17 +219,24 @@ impl<V, A> Inbox<V, A> {
             if state.closed {
                 return Taken::Closed;
             }
-            let video = if want.video { state.video.take() } else { None };
-            if let Some(item) = video {
-                drop(state);
-                self.changed.notify_all();
-                return Taken::Video(item);
+            // Where sources don't wait, of both what has waited longer: or pictures, of which there are always some where the
+            // analysis is behind, would leave the sound waiting.
+            let sound_is_older = match (state.video.arrivals.front(), state.audio.arrivals.front()) {
+                (Some(picture), Some(sound)) => state.video.policy != DropPolicy::Block && sound < picture,
+                _ => false,
+            };
+            let picture_first = want.video && !(want.audio && sound_is_older);
+            let mut taken = None;
+            if picture_first {
+                taken = state.video.take().map(Taken::Video);
             }
-            let audio = if want.audio { state.audio.take() } else { None };
-            if let Some(item) = audio {
+            if taken.is_none() && want.audio {
+                taken = state.audio.take().map(Taken::Audio);
+            }
+            if let Some(taken) = taken {
                 drop(state);
                 self.changed.notify_all();
-                return Taken::Audio(item);
+                return taken;
             }
             let now = Instant::now();
             if now >= deadline {

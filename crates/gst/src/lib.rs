@@ -17,9 +17,13 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "analytics")]
+mod analytics;
 pub mod board;
 pub mod element;
 pub mod error;
+mod fill;
+pub mod framer;
 pub mod inbox;
 pub mod input;
 pub mod output;
@@ -28,6 +32,7 @@ pub mod pattern;
 pub mod picture;
 pub mod plan;
 mod roi;
+pub mod rtsp_sink;
 pub mod run;
 pub mod source;
 pub mod stream;
@@ -38,7 +43,8 @@ mod waits;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), gst::glib::BoolError> {
     overlay::register(Some(plugin))?;
-    element::register(Some(plugin))
+    element::register(Some(plugin))?;
+    rtsp_sink::register(Some(plugin))
 }
 
 pub use plugin::*;
@@ -69,7 +75,10 @@ pub fn init() -> Result<(), error::RunError> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     DONE.get_or_init(|| {
         gst::init().map_err(|e| e.to_string())?;
-        overlay::register(None).and_then(|()| element::register(None)).map_err(|e| e.to_string())
+        overlay::register(None)
+            .and_then(|()| element::register(None))
+            .and_then(|()| rtsp_sink::register(None))
+            .map_err(|e| e.to_string())
     })
     .clone()
     .map_err(|why| error::RunError::Setup { why })

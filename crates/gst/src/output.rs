@@ -1,6 +1,7 @@
 //! Outputs: a file, written beside its place and renamed when whole, and a display.
 
 use crate::error::RunError;
+use crate::inbox::Stream;
 use crate::plan::{Container, Plan};
 use crate::source::{INSTALL, parse, parse_with_pads};
 use crate::time::clock_time;
@@ -125,7 +126,8 @@ pub fn queue(max_time: gst::ClockTime, max_buffers: u32) -> Result<gst::Element,
     Ok(queue)
 }
 
-/// Builds the file branch behind two tees. `ahead`: how far the picture's time stamps may run ahead of the sound's.
+/// Builds the file branch behind two tees. `ahead`: how far the picture's time stamps may run ahead of the sound's; `lead`: how
+/// much further still, live, before the sound is taken for missing and filled in.
 ///
 /// # Errors
 /// When an element is missing or does not fit.
@@ -135,7 +137,7 @@ pub fn build_file(
     values: &BTreeMap<String, String>,
     path: &Path,
     (video, audio): (&gst::Element, &gst::Element),
-    ahead: TimeDelta,
+    (ahead, lead): (TimeDelta, Option<TimeDelta>),
 ) -> Result<(), RunError> {
     let muxer = parse(&container.muxer, values, "muxer")?;
     let muxer = only_child(&muxer, "muxer")?;
@@ -161,10 +163,82 @@ pub fn build_file(
         } else {
             queue(gst::ClockTime::from_seconds(20), 0)?
         };
-        chain(pipeline, &[&before, encoder.upcast_ref()])?;
+        let kind = if name == "video_encoder" { Stream::Video } else { Stream::Audio };
+        chain(pipeline, &[&before])?;
+        chain_constant(pipeline, &before, kind, encoder.upcast_ref())?;
         tee.link(&before).map_err(|e| RunError::Setup { why: e.to_string() })?;
-        encoder.link(&muxer).map_err(|e| RunError::Setup { why: format!("{name} does not fit the muxer: {e}") })?;
+        let mut last: gst::Element = encoder.upcast();
+        if let (Some(lead), Stream::Video) = (lead, kind) {
+            // Encoded pictures are small: so many may wait for sound.
+            let room = queue(clock_time(ahead + lead) + gst::ClockTime::from_seconds(1), 0)?;
+            chain(pipeline, &[&room])?;
+            last.link(&room).map_err(|e| RunError::Setup { why: e.to_string() })?;
+            last = room;
+        }
+        last.link(&muxer).map_err(|e| RunError::Setup { why: format!("{name} does not fit the muxer: {e}") })?;
     }
+    Ok(())
+}
+
+/// Adds `encoder` and links `before` to it, which gets one format from the first to the last: a picture of another size is scaled into the
+/// first one's, with black borders where its shape is another; sound of another rate or layout is converted. Containers
+/// and most protocols can't tell of a change, and end or come to nothing at one.
+///
+/// # Errors
+/// As [`chain`].
+pub(crate) fn chain_constant(
+    bin: &impl IsA<gst::Bin>,
+    before: &gst::Element,
+    kind: Stream,
+    encoder: &gst::Element,
+) -> Result<(), RunError> {
+    let fit = match kind {
+        Stream::Video => {
+            let scale = make("videoscale")?;
+            scale.set_property("add-borders", true);
+            vec![scale]
+        }
+        Stream::Audio => vec![make("audioconvert")?, make("audioresample")?],
+    };
+    let filter = make("capsfilter")?;
+    let all: Vec<&gst::Element> = fit.iter().chain([&filter, encoder]).collect();
+    chain(bin, &all)?;
+    before.link(&fit[0]).map_err(|e| RunError::Setup { why: e.to_string() })?;
+    let entrance =
+        fit[0].static_pad("sink").ok_or_else(|| RunError::Setup { why: "a converter without a sink pad".into() })?;
+    let (first, filter) = (std::sync::OnceLock::<gst::Caps>::new(), filter.downgrade());
+    let kept: &[&str] = match kind {
+        Stream::Video => &["width", "height", "pixel-aspect-ratio"],
+        Stream::Audio => &["rate", "channels"],
+    };
+    entrance.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let Some(event) = info.event() else { return gst::PadProbeReturn::Ok };
+        let gst::EventView::Caps(caps) = event.view() else { return gst::PadProbeReturn::Ok };
+        let Some(now) = caps.caps().structure(0) else { return gst::PadProbeReturn::Ok };
+        let Some(at_first) = first.get() else {
+            let mut constant = gst::Structure::new_empty(now.name());
+            for field in kept.iter().copied() {
+                if let Ok(value) = now.value(field) {
+                    constant.set_value(field, value.clone());
+                }
+            }
+            if let Some(filter) = filter.upgrade() {
+                filter.set_property("caps", gst::Caps::from(constant));
+            }
+            if first.set(caps.caps_owned()).is_err() {
+                gst::warning!(gst::CAT_DEFAULT, "two first formats");
+            }
+            return gst::PadProbeReturn::Ok;
+        };
+        // No picture is made or left out for another rate: the rate in the caps is a hint, the time stamps count.
+        if let (Stream::Video, Some(Ok(rate))) = (kind, at_first.structure(0).map(|s| s.value("framerate"))) {
+            let mut changed = caps.caps_owned();
+            changed.make_mut().set_value("framerate", rate.clone());
+            let renewed = gst::event::Caps::builder(&changed).seqnum(event.seqnum()).build();
+            info.data = Some(gst::PadProbeData::Event(renewed));
+        }
+        gst::PadProbeReturn::Ok
+    });
     Ok(())
 }
 

@@ -43,7 +43,14 @@ pub fn write(
     let file = PendingFile::create(path)?;
     let pipeline = gst::Pipeline::new();
     let (picture, sound) = source(&pipeline, pattern, FILE_SIZE)?;
-    output::build_file(&pipeline, container, &BTreeMap::new(), file.path(), (&picture, &sound), TimeDelta::ZERO)?;
+    output::build_file(
+        &pipeline,
+        container,
+        &BTreeMap::new(),
+        file.path(),
+        (&picture, &sound),
+        (TimeDelta::ZERO, None),
+    )?;
     let whole = play(&pipeline, progress, control, &|why| RunError::Output { path: path.to_owned(), why })?;
     if whole {
         file.commit()?;

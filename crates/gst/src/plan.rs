@@ -43,7 +43,8 @@ pub struct Queues {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// A `gst-launch` description whose element named `source` shows decoded pads of both kinds.
+    /// A `gst-launch` description whose element named `source` shows decoded pads of both kinds, or in which both end in elements
+    /// named `picture` and `sound`.
     pub launch: Option<String>,
     /// A `gst-launch` description of the picture alone, ending in raw or decodable video.
     pub video: Option<String>,
@@ -104,6 +105,9 @@ pub struct Plan {
     pub schema: u32,
     /// What it is for, in a sentence.
     pub description: String,
+    /// What it takes beyond what `make setup` installs: hardware and its drivers, in words.
+    #[serde(default)]
+    pub needs: Option<String>,
     /// True if the source keeps its own time and can't wait.
     pub live: bool,
     /// Plays a file at the speed of the clock, as if it were a live source.
@@ -142,13 +146,18 @@ fn default_margin_ms() -> i64 {
 }
 
 /// The pipelines that the program carries: `pipelines/` of the repository, by name.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 11] = [
     ("file", include_str!("../../../pipelines/file.toml")),
     ("camera", include_str!("../../../pipelines/camera.toml")),
     ("rtsp", include_str!("../../../pipelines/rtsp.toml")),
     ("srt", include_str!("../../../pipelines/srt.toml")),
     ("test", include_str!("../../../pipelines/test.toml")),
     ("realtime", include_str!("../../../pipelines/realtime.toml")),
+    ("jetson-csi", include_str!("../../../pipelines/jetson-csi.toml")),
+    ("jetson-file", include_str!("../../../pipelines/jetson-file.toml")),
+    ("jetson-rtsp", include_str!("../../../pipelines/jetson-rtsp.toml")),
+    ("nvdec-file", include_str!("../../../pipelines/nvdec-file.toml")),
+    ("nvdec-rtsp", include_str!("../../../pipelines/nvdec-rtsp.toml")),
 ];
 
 impl Plan {
@@ -191,8 +200,13 @@ impl Plan {
         }
         match (&self.source.launch, &self.source.video, &self.source.audio) {
             (Some(launch), None, None) => {
-                if !launch.contains("name=source") {
-                    return Err("source.launch must name one of its elements \"source\" (name=source)".into());
+                let ends = ["name=picture", "name=sound"].iter().all(|end| launch.contains(end));
+                if !ends && !launch.contains("name=source") {
+                    return Err(
+                        "source.launch must name one of its elements \"source\" (name=source), or the ends of both \
+                                streams \"picture\" and \"sound\""
+                            .into(),
+                    );
                 }
             }
             (None, Some(_), Some(_)) => {}

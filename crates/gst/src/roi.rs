@@ -1,7 +1,8 @@
 //! Objects as `GstVideoRegionOfInterestMeta` on the pictures, for elements further on.
 //!
 //! `roi_type` is "speaker" or "person"; its one parameter, the structure `seehear`, has `id` (uint), `score` (float,
-//! probability of speaking) and `speaking` (boolean). Boxes are of the picture they are on, pixels.
+//! probability of speaking) and `speaking` (boolean). Boxes are of the picture they are on, pixels. With the feature `analytics` as
+//! `GstAnalyticsRelationMeta` besides.
 
 use crate::board::{Board, Slide};
 use crate::time::timestamp;
@@ -12,8 +13,9 @@ use std::time::Duration;
 /// Attaches what the board has to the pictures that pass at `pad`; whoever stands before it has waited for it.
 pub(crate) fn attach(pad: &gst::Pad, board: &Arc<Board>) {
     let board = Arc::clone(board);
-    let mut slide = Slide::default();
-    let slide = std::sync::Mutex::new(std::mem::take(&mut slide));
+    let slide = std::sync::Mutex::new(Slide::default());
+    #[cfg(feature = "analytics")]
+    let first_seen = std::sync::Mutex::new(crate::analytics::FirstSeen::new());
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else { return gst::PadProbeReturn::Ok };
         let segment = pad.sticky_event::<gst::event::Segment>(0);
@@ -24,7 +26,7 @@ pub(crate) fn attach(pad: &gst::Pad, board: &Arc<Board>) {
             .and_then(|(s, pts)| s.to_running_time(pts));
         let Some(running) = running else { return gst::PadProbeReturn::Ok };
         let mut slide = slide.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if board.read(timestamp(running), Duration::ZERO, &mut slide) == crate::board::Found::Nothing {
+        if board.read(timestamp(running), Duration::ZERO, Duration::ZERO, &mut slide) == crate::board::Found::Nothing {
             return gst::PadProbeReturn::Ok;
         }
         let buffer = buffer.make_mut();
@@ -40,6 +42,13 @@ pub(crate) fn attach(pad: &gst::Pad, board: &Arc<Board>) {
                     .field("speaking", drawn.mark.speaking)
                     .build(),
             );
+        }
+        #[cfg(feature = "analytics")]
+        {
+            let mut first_seen = first_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Err(e) = crate::analytics::attach(buffer, &slide.drawn, running, &mut first_seen) {
+                gst::warning!(gst::CAT_DEFAULT, obj = pad, "{e}");
+            }
         }
         gst::PadProbeReturn::Ok
     });

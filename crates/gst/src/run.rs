@@ -17,6 +17,8 @@
 
 use crate::element::Seehear;
 use crate::error::RunError;
+use crate::fill;
+use crate::framer::FrameSize;
 use crate::input::Input;
 use crate::output::{self, DisplayError, PendingFile};
 use crate::overlay::SeehearOverlay;
@@ -31,7 +33,7 @@ use crate::stream::{StreamNews, StreamOut};
 pub use crate::supply::News;
 use crate::supply::{Failure, Supply};
 use crate::sync::SyncMode;
-use crate::time::delta;
+use crate::time::{clock_time, delta};
 use gst::prelude::*;
 use seehear::events::{Drops, Header, Summary, SyncEvent};
 use seehear::net::{Backend, Engine};
@@ -124,6 +126,8 @@ pub struct Job {
     pub display: bool,
     /// Draw the heat map.
     pub heatmap: bool,
+    /// Crop what is shown to who speaks, to this size.
+    pub framing: Option<FrameSize>,
     /// Take what can be read of a damaged file; otherwise damage is an error.
     pub salvage: bool,
     /// Which of the sound tracks is taken, from 0.
@@ -240,6 +244,7 @@ impl Job {
             streams: Vec::new(),
             display: false,
             heatmap: false,
+            framing: None,
             salvage: false,
             audio_track: 0,
             sample: None,
@@ -287,7 +292,13 @@ pub fn run(
     }
     let values = values(job)?;
     let file = job.output.as_deref().map(|path| prepare_output(job, path)).transpose()?;
-    let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref())?;
+    let built = Built::new(job, seehear::session::declared_latency(engine), &values, file.as_ref()).map_err(|e| {
+        // A missing element is no matter of Debian's packages there.
+        match (e, &job.plan.needs) {
+            (RunError::Setup { why }, Some(needs)) => setup(&format!("this pipeline needs {needs}: {why}")),
+            (e, _) => e,
+        }
+    })?;
     let summary = built.play(job, engine, backend, observer, progress, control);
     let keep = summary.is_ok() || (job.plan.live && summary.as_ref().is_err_and(RunError::leaves_a_recording));
     if let Some(file) = file
@@ -347,7 +358,12 @@ impl Built {
             latency,
             &GraphOptions {
                 plan: &job.plan,
-                drawn: job.shown().then_some(Drawing { marks: true, heatmap: job.heatmap, roi: false }),
+                drawn: job.shown().then_some(Drawing {
+                    marks: true,
+                    heatmap: job.heatmap,
+                    roi: false,
+                    framing: job.framing,
+                }),
                 corrected: job.sync == SyncMode::Correct,
                 tap: job.tap.clone(),
             },
@@ -358,9 +374,16 @@ impl Built {
             let (picture, sound) =
                 (tee(&pipeline, &element, Seehear::OUT.0)?, tee(&pipeline, &element, Seehear::OUT.1)?);
             let tees = (&picture, &sound);
+            if job.plan.live
+                && let (Some(video), Some(audio)) =
+                    (element.static_pad(Seehear::OUT.0), element.static_pad(Seehear::OUT.1))
+            {
+                fill::gaps(&video, &audio, clock_time(TimeDelta::from_ms(job.plan.max_lead_ms) + out.ahead));
+            }
             if let Some(file) = file {
                 let container = output::container(&job.plan, file.target())?;
-                output::build_file(&pipeline, container, values, file.path(), tees, out.ahead)?;
+                let lead = job.plan.live.then(|| TimeDelta::from_ms(job.plan.max_lead_ms));
+                output::build_file(&pipeline, container, values, file.path(), tees, (out.ahead, lead))?;
             }
             for target in &job.streams {
                 let name = Input::parse(target).name();

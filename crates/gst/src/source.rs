@@ -73,6 +73,19 @@ pub fn build(
     let found = Arc::new(Found::default());
     if let Some(launch) = &plan.source.launch {
         let bin = parse(launch, values, "source.launch")?;
+        if let (Some(picture), Some(sound)) = (bin.by_name("picture"), bin.by_name("sound")) {
+            add(pipeline, bin.upcast_ref())?;
+            for (end, target, flag) in [(picture, &targets.video, &found.video), (sound, &targets.audio, &found.audio)]
+            {
+                let pad = end
+                    .static_pad("src")
+                    .ok_or_else(|| setup(format!("source.launch: {} has no source pad", end.name())))?;
+                link(&pad, target).map_err(|why| setup(format!("source.launch: {}: {why}", end.name())))?;
+                flag.store(true, Ordering::Release);
+            }
+            found.complete.store(true, Ordering::Release);
+            return Ok((found, vec![bin]));
+        }
         let source = find(&bin)?;
         add(pipeline, bin.upcast_ref())?;
         watch(&source, &bin, targets, &found, audio_track);
@@ -148,7 +161,9 @@ pub const INSTALL: &str =
     "install gstreamer1.0-plugins-base, -good, -bad, -ugly and gstreamer1.0-libav (make setup does)";
 
 fn find(bin: &gst::Bin) -> Result<gst::Element, RunError> {
-    bin.by_name("source").ok_or_else(|| setup("source.launch names no element \"source\"".into()))
+    bin.by_name("source").ok_or_else(|| {
+        setup("source.launch names neither an element \"source\" nor two, \"picture\" and \"sound\"".into())
+    })
 }
 
 fn add(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), RunError> {
@@ -181,7 +196,10 @@ fn watch(source: &gst::Element, bin: &gst::Bin, targets: &Targets, found: &Arc<F
 fn link(pad: &gst::Pad, target: &gst::Pad) -> Result<(), String> {
     let outer = match pad.parent_element().and_then(|e| e.parent()).and_downcast::<gst::Bin>() {
         Some(bin) if !bin.is::<gst::Pipeline>() => {
-            let ghost = gst::GhostPad::with_target(pad).map_err(|e| e.to_string())?;
+            // Two elements' pads may have one name.
+            let name =
+                pad.parent_element().map_or_else(|| pad.name(), |e| format!("{}_{}", e.name(), pad.name()).into());
+            let ghost = gst::GhostPad::builder_with_target(pad).map_err(|e| e.to_string())?.name(name).build();
             ghost.set_active(true).map_err(|e| e.to_string())?;
             bin.add_pad(&ghost).map_err(|e| e.to_string())?;
             ghost.upcast()

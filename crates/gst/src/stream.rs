@@ -9,7 +9,8 @@
 //! built again after growing waits, as a source is; the run and its other outputs go on.
 
 use crate::error::RunError;
-use crate::output::{chain, make, only_child, queue, take_no_part_in_prerolling, take_off_priming};
+use crate::inbox::Stream;
+use crate::output::{chain, chain_constant, make, only_child, queue, take_no_part_in_prerolling, take_off_priming};
 use crate::plan::{Reconnect, fill};
 use crate::source::{parse, parse_with_pads};
 use crate::waits::Waits;
@@ -51,15 +52,16 @@ pub struct StreamPlan {
 }
 
 /// The streams that the program knows: `pipelines/streams/` of the repository, by name.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
     ("rtmp", include_str!("../../../pipelines/streams/rtmp.toml")),
     ("srt", include_str!("../../../pipelines/streams/srt.toml")),
+    ("rtsp", include_str!("../../../pipelines/streams/rtsp.toml")),
     ("hls", include_str!("../../../pipelines/streams/hls.toml")),
     ("v4l2", include_str!("../../../pipelines/streams/v4l2.toml")),
 ];
 
 impl StreamPlan {
-    /// The stream for a target: `rtmp://…`, `rtmps://…`, `srt://…`, `….m3u8`, `/dev/video…`.
+    /// The stream for a target: `rtmp://…`, `rtmps://…`, `srt://…`, `rtsp://…`, `….m3u8`, `/dev/video…`.
     ///
     /// # Errors
     /// Names what there is.
@@ -68,10 +70,11 @@ impl StreamPlan {
         let name = match scheme {
             Some("rtmp" | "rtmps") => "rtmp",
             Some("srt") => "srt",
+            Some("rtsp") => "rtsp",
             None if target.ends_with(".m3u8") => "hls",
             None if target.starts_with("/dev/video") => "v4l2",
             _ => {
-                let why = "no stream is known for it; there are rtmp://, rtmps://, srt://, FILE.m3u8 and /dev/videoN";
+                let why = "no stream is known for it; there are rtmp://, rtmps://, srt://, rtsp://, FILE.m3u8 and /dev/videoN";
                 return Err(RunError::Output { path: target.into(), why: why.into() });
             }
         };
@@ -225,7 +228,9 @@ impl StreamOut {
             let before = queue(ROOM, 0)?;
             before.set_property_from_str("leaky", "downstream");
             self.count_drops(&before);
-            chain(&bin, &[&shield, &before, encoder.upcast_ref()])?;
+            chain(&bin, &[&shield, &before])?;
+            let kind = if field == "audio_encoder" { Stream::Audio } else { Stream::Video };
+            chain_constant(&bin, &before, kind, encoder.upcast_ref())?;
             encoder.link_pads(Some("src"), &end, pad.as_deref()).map_err(fail)?;
             entrances.push((tee.clone(), shield));
         }
@@ -336,9 +341,13 @@ mod tests {
             let plan = StreamPlan::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
             check(&plan).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
-        for (target, says) in
-            [("rtmps://a/b", "RTMP"), ("srt://:9000", "SRT"), ("/srv/a.m3u8", "HLS"), ("/dev/video9", "v4l2")]
-        {
+        for (target, says) in [
+            ("rtmps://a/b", "RTMP"),
+            ("srt://:9000", "SRT"),
+            ("rtsp://0.0.0.0:8554/a", "RTSP"),
+            ("/srv/a.m3u8", "HLS"),
+            ("/dev/video9", "v4l2"),
+        ] {
             assert!(StreamPlan::of(target).unwrap().description.contains(says), "{target}");
         }
         let error = StreamPlan::of("gopher://x").unwrap_err().to_string();

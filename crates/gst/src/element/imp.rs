@@ -84,6 +84,7 @@ impl Seehear {
     fn load(&self) -> Result<(), String> {
         let settings = self.lock().settings.clone();
         settings.mask()?;
+        settings.framing()?;
         let path = self.find_engine(&settings.engine)?;
         let engine = Engine::load(&path).map_err(|e| e.to_string())?;
         let library = settings.onnxruntime.map(PathBuf::from).or_else(|| self.beside(LIBRARY.as_ref()));
@@ -131,7 +132,8 @@ impl Seehear {
                 "sync=correct needs live=true: what can wait has one offset, which `seehear sync` finds".into(),
             ));
         }
-        let drawn = Drawing { marks: settings.overlay, heatmap: settings.heatmap, roi: settings.roi_meta };
+        let framing = settings.framing().map_err(setup)?;
+        let drawn = Drawing { marks: settings.overlay, heatmap: settings.heatmap, roi: settings.roi_meta, framing };
         let options = GraphOptions { plan: &plan, drawn: Some(drawn), corrected: sync == SyncMode::Correct, tap: None };
         let latency = seehear::session::declared_latency(&loaded.engine);
         let graph = self.fill(latency, &options, true)?;

@@ -1,5 +1,6 @@
 //! The element's settings, as properties.
 
+use crate::framer::FrameSize;
 use crate::sync::SyncMode;
 use gst::glib;
 use gst::prelude::*;
@@ -42,6 +43,7 @@ pub(super) struct Settings {
     pub(super) threshold: f32,
     pub(super) sync: Sync,
     pub(super) mask: String,
+    pub(super) frame_speaker: String,
     pub(super) overlay: bool,
     pub(super) heatmap: bool,
     pub(super) roi_meta: bool,
@@ -58,6 +60,7 @@ impl Default for Settings {
             threshold: seehear::asd::SpeakingConfig::default().on_probability,
             sync: Sync::default(),
             mask: String::new(),
+            frame_speaker: String::new(),
             overlay: true,
             heatmap: false,
             roi_meta: true,
@@ -78,6 +81,9 @@ impl Settings {
             "threshold" => self.threshold = value.get().expect(TYPED),
             "sync" => self.sync = value.get().expect(TYPED),
             "mask" => self.mask = value.get::<Option<String>>().expect(TYPED).unwrap_or_default(),
+            "frame-speaker" => {
+                self.frame_speaker = value.get::<Option<String>>().expect(TYPED).unwrap_or_default();
+            }
             "overlay" => self.overlay = value.get().expect(TYPED),
             "heatmap" => self.heatmap = value.get().expect(TYPED),
             "roi-meta" => self.roi_meta = value.get().expect(TYPED),
@@ -97,12 +103,24 @@ impl Settings {
             "threshold" => self.threshold.to_value(),
             "sync" => self.sync.to_value(),
             "mask" => self.mask.to_value(),
+            "frame-speaker" => self.frame_speaker.to_value(),
             "overlay" => self.overlay.to_value(),
             "heatmap" => self.heatmap.to_value(),
             "roi-meta" => self.roi_meta.to_value(),
             "messages" => self.messages.to_value(),
             _ => return None,
         })
+    }
+
+    /// The size of what is framed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn framing(&self) -> Result<Option<FrameSize>, String> {
+        if self.frame_speaker.is_empty() {
+            return Ok(None);
+        }
+        self.frame_speaker.parse().map(Some).map_err(|e| format!("frame-speaker: {e}"))
     }
 
     /// The mask's rectangles, source pixels.
@@ -146,6 +164,9 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .blurb("What is done about the offset between picture and sound").mutable_ready().build(),
             glib::ParamSpecString::builder("mask").nick("Mask")
                 .blurb("Places where nobody is looked for: x,y,width,height of the source's pixels, several by semicolons")
+                .mutable_ready().build(),
+            glib::ParamSpecString::builder("frame-speaker").nick("Frame the speaker")
+                .blurb("Crop the picture to who speaks: \"source\", in the size of the source, or WIDTHxHEIGHT; empty: the whole picture")
                 .mutable_ready().build(),
             glib::ParamSpecBoolean::builder("overlay").nick("Overlay").default_value(d.overlay)
                 .blurb("Draw who speaks on the picture").mutable_playing().build(),

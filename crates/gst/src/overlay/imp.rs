@@ -1,3 +1,4 @@
+use super::EARLY;
 use crate::board::{Board, Drawn, Found, Slide};
 use crate::time::{clock_time, delta, timestamp};
 use gst::glib;
@@ -69,10 +70,11 @@ impl SeehearOverlay {
         let mut state = self.lock();
         let Some(link) = &state.link else { return Ok(()) };
         let patience = self.patience(running, link.patience);
+        let analysis = link.patience.map_or(STALLED, |t| clock_time(t + EARLY).into());
         let board = Arc::clone(&link.board);
         let mut slide = std::mem::take(&mut state.slide);
         drop(state);
-        let found = board.read(timestamp(running), patience, &mut slide);
+        let found = board.read(timestamp(running), patience, analysis, &mut slide);
         let mut state = self.lock();
         if found != Found::Own {
             self.undrawn.fetch_add(1, Ordering::Relaxed);

@@ -13,6 +13,9 @@ use gst::prelude::*;
 use seehear::time::TimeDelta;
 use std::sync::Arc;
 
+/// A picture may come so much before its own time and wait for its result until then: a transport stream's do.
+pub(crate) const EARLY: TimeDelta = TimeDelta::from_ms(500);
+
 glib::wrapper! {
     /// The element.
     pub struct SeehearOverlay(ObjectSubclass<imp::SeehearOverlay>)

@@ -22,6 +22,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub(super) const BOTH: Want = Want { video: true, audio: true };
+/// An analysis that needs longer than a slot for a slot is behind when anything has waited for one …
+const BEHIND: Duration = Duration::from_millis(40);
+/// … and one that doesn't, catches up by itself: sources come in bursts.
+const FAR_BEHIND: Duration = Duration::from_millis(160);
 /// Frames whose arrival is remembered until their report: more than any latency holds.
 const ARRIVALS: usize = 512;
 
@@ -81,6 +85,10 @@ pub(super) struct Analysis<'a> {
     /// Where it is not the job's: asked for since.
     threshold: Option<f32>,
     arrivals: VecDeque<(Timestamp, Instant)>,
+    /// When the last picture and the last sound that were taken had arrived.
+    newest: [Option<Instant>; 2],
+    /// What a slot takes with all its networks, a running mean.
+    whole_slot: Duration,
     samples: Vec<f32>,
     outcome: Outcome,
     /// What of the outcome's busy time was told with reports.
@@ -124,6 +132,8 @@ impl<'a> Analysis<'a> {
             taken: None,
             threshold: None,
             arrivals: VecDeque::with_capacity(ARRIVALS),
+            newest: [None; 2],
+            whole_slot: Duration::ZERO,
             samples: Vec::with_capacity(16_000),
             outcome: Outcome::default(),
             told_busy: Duration::ZERO,
@@ -169,8 +179,14 @@ impl<'a> Analysis<'a> {
                 },
             };
             match self.shared.inbox.take(want, Duration::from_millis(200)) {
-                Taken::Video(Item::Data(item, arrival)) => self.take_frame(item, arrival)?,
-                Taken::Audio(Item::Data(item, _)) => self.take_sound(item),
+                Taken::Video(Item::Data(item, arrival)) => {
+                    self.newest[0] = Some(arrival);
+                    self.take_frame(item, arrival)?;
+                }
+                Taken::Audio(Item::Data(item, arrival)) => {
+                    self.newest[1] = Some(arrival);
+                    self.take_sound(item);
+                }
                 Taken::Video(Item::End) => {
                     ended.0 = true;
                     // Stopped by the user: the picture ends here, and so does the sound that is still queued.
@@ -311,11 +327,21 @@ impl<'a> Analysis<'a> {
             }
             self.jumps = jumps;
             let began = Instant::now();
-            let Some(mut report) = session.pull()? else {
-                self.outcome.busy += began.elapsed();
-                return Ok(());
-            };
-            self.outcome.busy += began.elapsed();
+            let mut shedding = false;
+            if self.job.plan.live {
+                // A stream that has stopped is not behind: the other's arrival is the newer then.
+                let newest = self.newest.iter().flatten().max();
+                let limit = if self.whole_slot > BEHIND { BEHIND } else { FAR_BEHIND };
+                shedding = newest.is_some_and(|at| began.saturating_duration_since(*at) > limit);
+                session.set_shedding(shedding);
+            }
+            let pulled = session.pull()?;
+            let took = began.elapsed();
+            self.outcome.busy += took;
+            let Some(mut report) = pulled else { return Ok(()) };
+            if !shedding {
+                self.whole_slot = (self.whole_slot * 7 + took) / 8;
+            }
             if let (Some(corrector), Some(curve)) = (&mut self.corrector, &self.shared.curve) {
                 // Without a voice the estimate only stands: it would agree with itself.
                 corrector.push(report.offset.filter(|_| report.voice != Voice::None));
@@ -370,6 +396,7 @@ fn sum(a: SessionCounters, b: SessionCounters) -> SessionCounters {
     s.align.audio.skew_samples += a.align.audio.skew_samples;
     s.failed += a.failed;
     s.cut_off += a.cut_off;
+    s.shed += a.shed;
     // Ids go on from one session to the next.
     s.objects = a.objects.max(b.objects);
     s

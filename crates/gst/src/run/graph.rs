@@ -6,9 +6,10 @@ use super::tap::{self, Tap};
 use super::{intake, setup};
 use crate::board::Board;
 use crate::error::RunError;
+use crate::framer::{FrameSize, SeehearFramer};
 use crate::inbox::{Inbox, Stream};
 use crate::output::{chain, make, queue};
-use crate::overlay::SeehearOverlay;
+use crate::overlay::{EARLY, SeehearOverlay};
 use crate::plan::Plan;
 use crate::run::intake::{AudioItem, VideoItem};
 use crate::source::Targets;
@@ -125,6 +126,8 @@ pub(crate) struct Drawing {
     pub(crate) roi: bool,
     /// The heat map too.
     pub(crate) heatmap: bool,
+    /// Who speaks is framed, in this size.
+    pub(crate) framing: Option<FrameSize>,
 }
 
 /// What a graph is built for.
@@ -266,10 +269,11 @@ impl Graph {
         let mut out = None;
         if let Some(board) = &shared.board {
             let overlay = SeehearOverlay::with_board(Arc::clone(board), o.plan.live.then_some(wait));
-            // Room for the pictures that wait for their result, and some for the encoder's hiccups.
-            let before = queue(clock_time(wait + TimeDelta::from_ms(160)), 0)?;
+            // Room for the pictures that wait for their result, also where they come before their time, and some for the
+            // encoder's hiccups.
+            let before = queue(clock_time(wait + EARLY + TimeDelta::from_ms(160)), 0)?;
             chain(bin, &[&before, overlay.upcast_ref()])?;
-            let picture = overlay.clone().upcast();
+            let mut picture: gst::Element = overlay.clone().upcast();
             // The objects are looked up by the pictures' own times, which live correction moves.
             if let Some(drawn) = o.drawn {
                 board.show_marks(drawn.marks);
@@ -277,11 +281,18 @@ impl Graph {
                     crate::roi::attach(&source_pad(overlay.upcast_ref())?, board);
                 }
             }
+            if let Some(size) = o.drawn.and_then(|d| d.framing) {
+                let framer: gst::Element = SeehearFramer::with_board(Arc::clone(board), size).upcast();
+                let planes = make("videoconvert")?;
+                chain(bin, &[&planes, &framer])?;
+                link(&picture, &planes)?;
+                picture = framer;
+            }
             link(&video_tee, &before)?;
             let (mut sound, mut ahead) = (audio_tee.clone(), TimeDelta::ZERO);
             if let Some(curve) = &shared.curve {
                 ahead = TimeDelta::from_ms(o.plan.sync.max_delay_ms);
-                delay_picture(&source_pad(overlay.upcast_ref())?, curve, &shared.stepped_over);
+                delay_picture(&source_pad(&picture)?, curve, &shared.stepped_over);
                 sound = delayed_sound(bin, &audio_tee, curve, ahead)?;
             }
             out = Some(Out { overlay, picture, sound, ahead });

@@ -144,6 +144,9 @@ pub(super) fn video_sink(shared: &Arc<Shared>) -> AppSink {
                 into.corrupt_at.store(pts.ns(), Ordering::Relaxed);
             }
             note_reached(&into, &buffer);
+            if let Some(board) = &into.board {
+                board.arrived(pts);
+            }
             let duration = buffer.duration().map(delta);
             let Some(picture) = GstPicture::map(buffer, info) else { return Ok(unusable(&into, &sample)) };
             let par = info.par();
