@@ -13,6 +13,10 @@ PYTHON ?= python3
 
 ORT_VERSION := 1.32.0
 DENY_VERSION := 0.20.2
+# For GPUs: docs/hardware.md. CUDA 13 all of them.
+ORT_GPU_VERSION := 1.31.1
+TENSORRT_VERSION := 1.7.1.116
+NVRTC_VERSION := 13.5.37
 PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstrtspserver-1.0-dev \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x \
@@ -20,10 +24,13 @@ PACKAGES := pkg-config build-essential libgstreamer1.0-dev libgstreamer-plugins-
 
 VENV := .deps/venv
 ORT := .deps/onnxruntime/libonnxruntime.so
+ORT_GPU := .deps/onnxruntime-gpu/onnxruntime/capi
+TENSORRT := .deps/tensorrt/libtensorrt_rtx.so.1
+NVRTC := .deps/nvrtc/libnvrtc.so.13
 DENY := .deps/cargo/bin/cargo-deny
 SEEHEAR := target/release/seehear
 
-.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media faults train-separation
+.PHONY: help setup packages run plugin test lint test-rust test-python check deny bench sync-check sync-bench soak demo train clean look fuzz fuzz-media faults train-separation libclang setup-tensorrt setup-gpu test-tensorrt gpu-check check-aarch64
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -66,7 +73,7 @@ run: setup ## the main job: highlight the active speaker in INPUT (default: the 
 	@mkdir -p $(OUT); name=$$(basename "$(INPUT)"); name=$${name%.*}; name=$${name//[^A-Za-z0-9._-]/_}; \
 	$(SEEHEAR) run "$(INPUT)" --output "$(OUT)/$$name.seehear.mp4" --events "$(OUT)/$$name.events.jsonl" $(ARGS)
 
-test: setup lint test-rust check test-python deny ## every test, as CI runs it
+test: setup lint check-aarch64 test-rust check test-python deny ## every test, as CI runs it
 
 lint: setup
 	cargo fmt --all --check
@@ -91,6 +98,49 @@ test-python: $(VENV)/ready
 # Advisories need a database that not every network reaches: `cargo deny check advisories` by hand.
 deny: $(DENY)
 	$(DENY) check bans licenses sources
+
+# One wheel's libraries into a folder, without Python's packages around them: $(call wheel,package==version,folder)
+define wheel
+	@echo "fetching $(1)"; mkdir -p $(2); tmp=$$(mktemp -d -p .deps); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m pip download -q --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all: -d "$$tmp" $(1) \
+	  || { echo "PyPI has no $(1) wheel for this machine ($$(uname -m))" >&2; exit 1; }; \
+	$(PYTHON) -c 'import os, sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); [open(os.path.join(sys.argv[2], os.path.basename(n) + ".part"), "wb").write(z.read(n)) and os.replace(os.path.join(sys.argv[2], os.path.basename(n) + ".part"), os.path.join(sys.argv[2], os.path.basename(n))) for n in sorted(z.namelist()) if ".so" in os.path.basename(n)]' \
+	  "$$tmp"/*.whl $(2)
+endef
+
+$(TENSORRT): | packages
+	$(call wheel,tensorrt-rtx-cu13-libs==$(TENSORRT_VERSION),$(@D))
+
+$(NVRTC): | packages
+	$(call wheel,nvidia-cuda-nvrtc==$(NVRTC_VERSION),$(@D))
+
+# trtx makes its bindings from TensorRT's headers with libclang.
+libclang: packages
+	@ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* >/dev/null 2>&1 || { \
+	  as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; echo "installing libclang"; \
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends libclang-dev >/dev/null; }
+
+setup-tensorrt: setup libclang $(TENSORRT) ## what --backend tensorrt needs: TensorRT for RTX (240 MB) and libclang
+
+setup-gpu: setup ## what --backend onnxruntime-cuda needs: ONNX Runtime's GPU build with CUDA and cuDNN (some gigabytes)
+	@test -d $(ORT_GPU) || { echo "fetching ONNX Runtime $(ORT_GPU_VERSION) for GPUs"; rm -rf .deps/onnxruntime-gpu.part; \
+	$(PYTHON) -m pip install -q --disable-pip-version-check --no-cache-dir --target .deps/onnxruntime-gpu.part \
+	  "onnxruntime-gpu[cuda,cudnn]==$(ORT_GPU_VERSION)" && mv .deps/onnxruntime-gpu.part .deps/onnxruntime-gpu; }
+
+test-tensorrt: setup-tensorrt $(NVRTC) ## what of TensorRT and CUDA can be tested without a GPU: builds for every kind, kernels compiled
+	cargo clippy -q -p seehear-nets -p seehear-cli --features seehear-cli/tensorrt --all-targets -- -D warnings
+	cargo test -q -p seehear-nets --features tensorrt
+
+gpu-check: setup-tensorrt setup-gpu $(NVRTC) ## on a machine with a GPU: everything that has not run on one yet, and the table
+	@cargo build -q --release -p seehear-cli --features tensorrt
+	tests/gpu_check.sh
+
+# Nothing may assume x86 (Jetson is aarch64); what links GStreamer would need its arm64 libraries.
+check-aarch64: setup
+	@if command -v rustup >/dev/null; then rustup target list --installed | grep -q aarch64-unknown-linux-gnu || \
+	    rustup target add aarch64-unknown-linux-gnu || { echo "skipped check-aarch64: the target cannot be fetched"; exit 0; }; \
+	  cargo check -q -p seehear -p seehear-nets --target aarch64-unknown-linux-gnu; \
+	else echo "skipped check-aarch64: no rustup to add the target with"; fi
 
 bench: setup ## speed, latency, cores and memory on this machine; figures of docs/performance.md
 	@cargo build -q --release -p seehear-cli

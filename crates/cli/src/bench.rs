@@ -1,5 +1,6 @@
 //! `seehear bench`: what this machine does, measured in the program itself.
 
+use crate::engine::Use;
 use crate::find::find;
 use crate::{EngineArgs, engine, say};
 use anyhow::{Context, bail};
@@ -9,7 +10,7 @@ use gstseehear::run::{Control, Job, Observer, SlotTiming};
 use seehear::events::{EventWriter, Header, Summary};
 use seehear::net::Engine;
 use seehear::session::Report;
-use seehear_nets::OnnxRuntime;
+use seehear_nets::{AnyBackend, Choice};
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ Examples:
   seehear bench talk.mp4 --seconds 10   on a clip of your own
   seehear bench --threads 4             with more threads for each network run
   seehear bench --json | jq '.[].load'  for machines
+  seehear bench --backend all           the picture's network alone, on every backend that this machine can run
   seehear bench --soak-minutes 30       does memory stay flat?
 
 Columns: \"load\" is the analysis' share of the material's length (below 100 % it keeps up); \"dropped\" counts frames, \
@@ -69,6 +71,9 @@ struct Row {
 }
 
 pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> {
+    if engine_args.backend == Choice::All {
+        return crate::engines::bench_all(engine_args, args.json);
+    }
     gstseehear::init()?;
     let input = match &args.input {
         Some(path) => path.clone(),
@@ -99,7 +104,8 @@ fn table(args: &Args, input: &Path, dir: &Path, engine_args: &EngineArgs) -> any
         ] {
             say::note(&format!("{what} …"));
             let job = job(&clip, pipeline, output)?;
-            let (engine, backend) = engine::load(engine_args, engine::DEFAULT, job.plan.live)?;
+            let (engine, backend) =
+                engine::load(engine_args, engine::DEFAULT, Use { live: job.plan.live, quiet: true })?;
             rows.push(measure(what, &job, &engine, &backend)?);
         }
     }
@@ -124,7 +130,7 @@ fn table(args: &Args, input: &Path, dir: &Path, engine_args: &EngineArgs) -> any
             r.dropped
         ))?;
     }
-    let (engine, _) = engine::load(engine_args, engine::DEFAULT, true)?;
+    let (engine, _) = engine::load(engine_args, engine::DEFAULT, Use { live: true, quiet: false })?;
     let latency = seehear::session::declared_latency(&engine).as_ms_f64();
     say::result(&format!("algorithmic latency {latency:.0} ms; engine {}; {}", engine.manifest.name, machine()?))?;
     Ok(())
@@ -149,13 +155,13 @@ impl Observer for Null {
     }
 }
 
-fn measure(what: String, job: &Job, engine: &Engine, backend: &OnnxRuntime) -> anyhow::Result<Row> {
+fn measure(what: String, job: &Job, engine: &Engine, backend: &AnyBackend) -> anyhow::Result<Row> {
     let cpu = cpu_time()?;
     let began = Instant::now();
     let mut rss = 0.0_f64;
     let mut look = |_| rss = rss.max(status("VmRSS").unwrap_or(0.0) / 1024.0);
     let mut null = Null(EventWriter::new(io::sink()));
-    let s = gstseehear::run::run(job, engine, backend, &mut null, &mut look, &Control::default())?;
+    let s = gstseehear::run::run(job, engine, &**backend, &mut null, &mut look, &Control::default())?;
     let wall = began.elapsed().as_secs_f64();
     Ok(Row {
         what,
@@ -174,7 +180,7 @@ fn dropped(s: &Summary) -> u64 {
 }
 
 fn soak(input: &Path, dir: &Path, minutes: u32, engine_args: &EngineArgs) -> anyhow::Result<()> {
-    let (engine, backend) = engine::load(engine_args, engine::DEFAULT, true)?;
+    let (engine, backend) = engine::load(engine_args, engine::DEFAULT, Use { live: true, quiet: false })?;
     let clip = dir.join("soak.mkv");
     say::note("preparing the clip …");
     prepare(input, &clip, minutes * 60, None)?;
@@ -198,7 +204,7 @@ fn soak(input: &Path, dir: &Path, minutes: u32, engine_args: &EngineArgs) -> any
     };
     let mut null = Null(EventWriter::new(io::sink()));
     let job = job(&clip, "realtime", Some(dir.join("soak.mp4")))?;
-    let s = gstseehear::run::run(&job, &engine, &backend, &mut null, &mut look, &Control::default())?;
+    let s = gstseehear::run::run(&job, &engine, &*backend, &mut null, &mut look, &Control::default())?;
     let wall = began.elapsed().as_secs_f64();
     for (name, line) in [("first", readings.first()), ("last", readings.last())] {
         say::result(&format!("{name}: {}", line.map_or("none (too short)", String::as_str)))?;
@@ -254,7 +260,7 @@ fn cpu_time() -> anyhow::Result<Duration> {
     Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
 }
 
-fn machine() -> anyhow::Result<String> {
+pub(crate) fn machine() -> anyhow::Result<String> {
     let cpus = std::thread::available_parallelism().context("how many cores?")?;
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|l| l.strip_prefix("model name")).and_then(|l| l.split(':').nth(1));

@@ -5,6 +5,7 @@ mod bench;
 mod calibrate;
 mod check;
 mod engine;
+mod engines;
 mod find;
 mod run;
 mod say;
@@ -14,6 +15,7 @@ mod signals;
 mod sync;
 
 use clap::{Parser, Subcommand};
+use seehear_nets::Choice;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -56,9 +58,22 @@ struct EngineArgs {
     #[arg(long, global = true, value_name = "NAME|FILE")]
     engine: Option<String>,
 
+    /// What computes the networks: onnxruntime-cpu, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt, or "auto" for the best
+    /// that this machine can run, which is then told with the reasons against the others ("all" is for bench)
+    #[arg(long, global = true, value_name = "NAME", default_value = "onnxruntime-cpu")]
+    backend: Choice,
+
+    /// Which GPU, counted from 0 as nvidia-smi does with CUDA_DEVICE_ORDER=PCI_BUS_ID; for the GPU backends
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    gpu: u16,
+
     /// ONNX Runtime's shared library; by default the one that `make setup` put into .deps/onnxruntime
     #[arg(long, global = true, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
+
+    /// Folder of TensorRT for RTX, for the backend tensorrt; by default the one that `make setup-tensorrt` put into .deps/tensorrt
+    #[arg(long, global = true, value_name = "DIR")]
+    tensorrt: Option<PathBuf>,
 
     /// Threads that one network run may use; by default up to four for a file, one for a live source
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -73,6 +88,9 @@ enum Verb {
     /// Measure what is particular to a room or a device, for --calibration
     #[command(subcommand)]
     Calibrate(calibrate::What),
+    /// Build engines for GPUs, measure them
+    #[command(subcommand)]
+    Engines(engines::What),
     Check(check::Args),
     Bench(bench::Args),
 }
@@ -84,6 +102,7 @@ fn main() -> ExitCode {
         Verb::Sync(args) => sync::main(args, &cli.engine),
         Verb::Separate(args) => separate::main(args, &cli.engine),
         Verb::Calibrate(what) => calibrate::main(what, &cli.engine),
+        Verb::Engines(what) => engines::main(what, &cli.engine),
         Verb::Check(args) => check::main(args),
         Verb::Bench(args) => bench::main(args, &cli.engine),
     };

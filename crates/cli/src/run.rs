@@ -1,6 +1,7 @@
 //! `seehear run`.
 
 use crate::bar::Bar;
+use crate::engine::Use;
 use crate::serve::{ServeArgs, Service, Teller};
 use crate::signals::Signals;
 use crate::{EngineArgs, calibrate, engine, say};
@@ -172,7 +173,10 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         Some(path) if !stdout_taken => Some(PendingFile::create(path)?),
         _ => None,
     };
-    let (engine, backend) = engine::load(engine_args, engine::DEFAULT, job.plan.live)?;
+    let (engine, backend) = {
+        let to = Use { live: job.plan.live, quiet: args.quiet || args.json };
+        engine::load(engine_args, engine::DEFAULT, to)?
+    };
     if let Some(name) = &args.calibration {
         calibrate::apply(name, &engine, &mut job, args.quiet || args.json)?;
     }
@@ -219,7 +223,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         }
         bar.update(&p);
     };
-    let result = gstseehear::run::run(&job, &engine, &backend, &mut talker, &mut look, &control);
+    let result = gstseehear::run::run(&job, &engine, &*backend, &mut talker, &mut look, &control);
     bar.finish();
     if let Some(service) = service {
         service.end(result.as_ref().ok());

@@ -2,6 +2,7 @@
 //! what the first saw of everybody's mouth, and writes the tracks ([`tracks`]).
 
 use crate::bar::Bar;
+use crate::engine::Use;
 use crate::run::parse_seconds;
 use crate::{EngineArgs, engine, say};
 use anyhow::{Context, bail};
@@ -152,7 +153,11 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         )
     })?;
     let separator = SeparatorEngine::load(&manifest)?;
-    let (engine, backend) = engine::load(engine_args, &separator.manifest.engine, false)?;
+    let (engine, backend) = engine::load(
+        engine_args,
+        &separator.manifest.engine,
+        Use { quiet: args.quiet || args.json, ..Use::default() },
+    )?;
     fits(&separator, &engine)?;
     std::fs::create_dir_all(&args.output)
         .with_context(|| format!("{}: can't be made; name a folder that you may write to", args.output.display()))?;
@@ -173,7 +178,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     plan.stages.tracker.proven_ms = PROVEN_MS;
     let job = Job { salvage: args.salvage, audio_track: usize::from(args.audio_track) - 1, ..Job::new(input, plan) };
     let bar = Bar::new(!args.quiet && !args.json);
-    gstseehear::run::run(&job, &engine, &backend, &mut recorder, &mut |p: Progress| bar.update(&p), &control)?;
+    gstseehear::run::run(&job, &engine, &*backend, &mut recorder, &mut |p: Progress| bar.update(&p), &control)?;
     bar.finish();
     if stop.load(Ordering::Acquire) {
         bail!("stopped before the first voice: nothing was written");
@@ -188,7 +193,8 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
         bail!("--solo {id}: nobody of that id speaks; there are {ids:?}");
     }
     let first = recorder.first.unwrap_or_default();
-    let second = Second { args, source: &source, speakers: &speakers, first, backend: &backend, separator: &separator };
+    let second =
+        Second { args, source: &source, speakers: &speakers, first, backend: &*backend, separator: &separator };
     let bar = Bar::new(!args.quiet && !args.json);
     let separated = second.run(notes.path(), &stop, &bar)?;
     bar.finish();

@@ -8,6 +8,7 @@
 )]
 
 use crate::bar::Bar;
+use crate::engine::Use;
 use crate::run::parse_seconds;
 use crate::{EngineArgs, calibrate, engine, say};
 use anyhow::Context;
@@ -182,7 +183,8 @@ pub(crate) fn measure(
     engine_args: &EngineArgs,
     control: &Arc<Control>,
 ) -> anyhow::Result<Measured> {
-    let (engine, backend) = engine::load(engine_args, ENGINE, false)?;
+    let (engine, backend) =
+        engine::load(engine_args, ENGINE, Use { quiet: args.quiet || args.json, ..Use::default() })?;
     let reach = TimeDelta::from_ms(i64::from(args.range));
     let mut job = job(args, input, reach)?;
     if let Some(name) = &args.calibration {
@@ -195,7 +197,7 @@ pub(crate) fn measure(
         length = p.length.unwrap_or(p.at - Timestamp::ZERO);
         bar.update(&p);
     };
-    let summary = gstseehear::run::run(&job, &engine, &backend, &mut listener, &mut look, control)?;
+    let summary = gstseehear::run::run(&job, &engine, &*backend, &mut listener, &mut look, control)?;
     bar.finish();
     if summary.interrupted && args.duration.is_none() {
         anyhow::bail!("stopped at {:.1} s: nothing was written", summary.media_s);

@@ -76,6 +76,34 @@ pub(crate) fn mismatch(model: &Path, role: &str, spec: &TensorSpec, got: String)
     }
 }
 
+/// The slices of a run against the specs; says which is wrong, in words.
+pub(crate) fn check_call(
+    in_specs: &[TensorSpec],
+    inputs: &[&[f32]],
+    out_specs: &[TensorSpec],
+    outputs: &[&mut [f32]],
+) -> Result<(), String> {
+    check_lengths("input", in_specs, inputs.iter().map(|data| data.len()))?;
+    check_lengths("output", out_specs, outputs.iter().map(|data| data.len()))
+}
+
+fn check_lengths(role: &str, specs: &[TensorSpec], got: impl ExactSizeIterator<Item = usize>) -> Result<(), String> {
+    if got.len() != specs.len() {
+        return Err(format!("{} {role}s given, it has {}", got.len(), specs.len()));
+    }
+    for (spec, got) in specs.iter().zip(got) {
+        if got != spec.len() {
+            return Err(format!(
+                "{role} {:?} holds {got} values, its shape {:?} has {}",
+                spec.name,
+                spec.shape,
+                spec.len()
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn list_names(outlets: &[Outlet]) -> String {
     outlets.iter().map(Outlet::name).collect::<Vec<_>>().join(", ")
 }

@@ -3,6 +3,13 @@
 //! | backend | name | needs | source |
 //! |---|---|---|---|
 //! | [`OnnxRuntime`] | `onnxruntime-cpu` | ONNX Runtime 1.17 or newer, found at run time | `onnx_runtime.rs` |
+//! | | `onnxruntime-cuda` | a GPU build of it with CUDA and cuDNN, NVIDIA's driver | `provider.rs` |
+//! | | `onnxruntime-tensorrt` | the same and TensorRT 10 | `provider.rs` |
+//!
+//! | `TensorRt` (feature `tensorrt`) | `tensorrt` | TensorRT for RTX, NVIDIA's driver; to build: libclang | `tensorrt.rs` |
+//!
+//! [`open`] makes one of them from a [`Choice`]; `auto` takes the first of [`Kind::ALL`] that the machine can run and says
+//! of the others why not. What has run on a GPU and what has not is in `docs/hardware.md`.
 //!
 //! This is the only crate of the workspace with `unsafe`. Nothing is linked: a program that never opens a network
 //! starts on a machine without any inference library, and one that does says what is missing and how to get it.
@@ -18,6 +25,9 @@
 //! 3. `../lib/seehear/` from the executable's folder, for an installed program;
 //! 4. the executable's own folder;
 //! 5. the system loader's `libonnxruntime.so`.
+//!
+//! The GPU backends look into `.deps/onnxruntime-gpu/` of the same folders before 2., where `make setup-gpu` puts the GPU
+//! build and everything that it needs.
 //!
 //! In folders both `libonnxruntime.so` and the versioned name that the PyPI wheel uses (`libonnxruntime.so.1.32.0`) are
 //! known; of several versions the newest. Environment variables play no part, `ORT_DYLIB_PATH` included.
@@ -42,7 +52,25 @@
 //! ```
 
 mod check;
+mod choose;
+mod cuda;
+pub mod driver;
+mod kind;
 mod locate;
+pub mod notice;
+pub mod nvrtc;
+pub mod onnx;
 mod onnx_runtime;
+pub mod plan;
+pub mod prepare;
+mod provider;
+mod shared;
+#[cfg(feature = "tensorrt")]
+mod tensorrt;
 
+pub use choose::{AnyBackend, Chosen, Options, open};
+pub use kind::{Choice, Kind};
 pub use onnx_runtime::{OnnxRuntime, OnnxRuntimeOptions};
+pub use provider::GpuOptions;
+#[cfg(feature = "tensorrt")]
+pub use tensorrt::{BUILDS_FOR, BuildOptions, Library, TensorRt};

@@ -15,6 +15,9 @@ pub(crate) const REMEDY: &str = "run `make setup` in the checkout, or pass --onn
 /// The library's name, as the system's loader knows it.
 const FILE: &str = "libonnxruntime.so";
 
+/// Where `make setup-gpu` puts the GPU build with all that it needs.
+const GPU_FOLDER: &str = ".deps/onnxruntime-gpu";
+
 /// A library that was loaded once and answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -43,6 +46,30 @@ pub(crate) fn find(explicit: Option<&Path>) -> Result<Found, String> {
         Ok(version) => Ok(Found { path, version }),
         Err(why) => Err(format!("{} {why}; {REMEDY}", path.display())),
     }
+}
+
+/// The library that has GPU providers beside it: the one of `--onnxruntime`, or what `make setup-gpu` put near the
+/// executable, or else the one that the CPU backend would take.
+///
+/// Nothing is loaded. The error is a whole sentence without the backend's name.
+pub(crate) fn gpu_library(explicit: Option<&Path>) -> Result<PathBuf, String> {
+    if let Some(given) = explicit {
+        return from_option(given);
+    }
+    let exe = std::env::current_exe().ok();
+    let exe_dir = exe.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
+    gpu_near(exe_dir).or_else(|| near_executable(exe_dir)).ok_or_else(|| {
+        format!(
+            "no ONNX Runtime for GPUs: none in {GPU_FOLDER}/ above {}; {}",
+            exe_dir.display(),
+            crate::provider::REMEDY
+        )
+    })
+}
+
+/// The wheel's own folders, under the one that it was installed into.
+fn gpu_near(exe_dir: &Path) -> Option<PathBuf> {
+    exe_dir.ancestors().find_map(|dir| in_folder(&dir.join(GPU_FOLDER).join("onnxruntime/capi")))
 }
 
 /// The file that `--onnxruntime` means. Made absolute: `ort` would take a relative path from the executable's folder.
@@ -143,7 +170,7 @@ fn probe(path: &Path) -> Result<String, String> {
 }
 
 /// The loader's own words: `libloading`'s outer message only says "dlopen failed".
-fn innermost(error: &dyn Error) -> String {
+pub(crate) fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
@@ -194,6 +221,17 @@ mod tests {
             fs::remove_file(&expected[last]).unwrap();
         }
         assert_eq!(near_executable(&exe_dir), None);
+    }
+
+    #[test]
+    fn the_gpu_build_comes_before_the_other() {
+        let root = tempfile::tempdir().unwrap();
+        let exe_dir = root.path().join("checkout/target/debug");
+        touch(&root.path().join("checkout/.deps/onnxruntime"), FILE);
+        assert_eq!(gpu_near(&exe_dir), None);
+        let gpu =
+            touch(&root.path().join("checkout/.deps/onnxruntime-gpu/onnxruntime/capi"), "libonnxruntime.so.1.31.1");
+        assert_eq!(gpu_near(&exe_dir), Some(gpu));
     }
 
     #[test]

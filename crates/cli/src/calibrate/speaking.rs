@@ -2,6 +2,7 @@
 
 use super::diagram;
 use crate::bar::Bar;
+use crate::engine::Use;
 use crate::{EngineArgs, engine, say};
 use anyhow::{Context, bail};
 use gstseehear::input::Input;
@@ -67,7 +68,7 @@ const KINDS: [&str; 4] = ["mp4", "mkv", "mov", "webm"];
 pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> {
     let scenes = Scene::of(&args.scenes)?;
     let mut calibration = super::begun(args.output.as_deref())?;
-    let (engine, backend) = engine::load(engine_args, engine::DEFAULT, false)?;
+    let (engine, backend) = engine::load(engine_args, engine::DEFAULT, Use::default())?;
     let control = Arc::new(Control::default());
     let asked = Arc::clone(&control);
     ctrlc::set_handler(move || asked.stop()).context("Ctrl-C can't be caught")?;
@@ -76,7 +77,7 @@ pub(crate) fn main(args: &Args, engine_args: &EngineArgs) -> anyhow::Result<()> 
     for (i, scene) in scenes.iter().enumerate() {
         #[expect(clippy::cast_precision_loss, reason = "a share of some scenes")]
         bar.share(i as f64 / scenes.len() as f64, "scenes");
-        judged.push(scene.judge(&engine, &backend, &control)?);
+        judged.push(scene.judge(&engine, &*backend, &control)?);
         if control.stopped() {
             bail!("stopped: nothing was written");
         }

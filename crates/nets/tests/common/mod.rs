@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use seehear::net::TensorSpec;
-use seehear_nets::{OnnxRuntime, OnnxRuntimeOptions};
+use seehear_nets::driver::Driver;
+use seehear_nets::{GpuOptions, OnnxRuntime, OnnxRuntimeOptions, Options};
 use std::path::{Path, PathBuf};
 
 /// The checkout's root.
@@ -23,8 +24,23 @@ pub(crate) fn golden_file(name: &str) -> PathBuf {
 
 /// The library that `make setup` puts into the checkout. Given as an option, because a target folder outside the
 /// checkout (`CARGO_TARGET_DIR`) is beside no `.deps/`; without one the usual search decides.
+///
+/// With a GPU it is the GPU build, for the CPU too: one process has one ONNX Runtime.
 pub(crate) fn library() -> Option<PathBuf> {
+    let gpu = root().join(".deps/onnxruntime-gpu/onnxruntime/capi");
+    if gpu.is_dir() && Driver::start().is_ok() {
+        return Some(gpu);
+    }
     Some(root().join(".deps/onnxruntime")).filter(|dir| dir.is_dir())
+}
+
+/// For any backend.
+pub(crate) fn options() -> Options {
+    Options {
+        onnxruntime: OnnxRuntimeOptions { threads: 1, library: library() },
+        gpu: GpuOptions { cache: root().join("engines/cache"), ..GpuOptions::default() },
+        tensorrt: Some(root().join(".deps/tensorrt")).filter(|dir| dir.is_dir()),
+    }
 }
 
 /// The CPU backend; its absence is a failure, never a skip.
