@@ -155,7 +155,7 @@ fn a_seek_after_the_end_begins_again() {
 
 #[test]
 fn caps_may_change_and_one_stream_alone_passes() {
-    let p = pipeline(&format!("{} {} {SINKS}", seehear(""), made(50)));
+    let p = pipeline(&format!("{} {} {SINKS}", seehear("backend=auto"), made(50)));
     let pictures = counted(&p, "v");
     assert_eq!(play(&p)["seehear-frame"], 50);
     assert_eq!(count(&pictures), 50);
@@ -206,6 +206,8 @@ fn live_latency_is_told_and_wrong_settings_are_errors() {
         ("engine=nowhere", "above the present folder or the plugin"),
         ("mask=1,2,3", "no x,y,width,height"),
         ("sync=correct", "needs live=true"),
+        ("backend=abacus", "abacus"),
+        ("frame-speaker=7x7", "1280x720"),
     ] {
         let text = format!("{} {} {SINKS}", seehear(""), made(5));
         let p = pipeline(&text);

@@ -13,7 +13,8 @@ use gst::subclass::prelude::*;
 use seehear::events::Event;
 use seehear::net::Engine;
 use seehear::time::TimeDelta;
-use seehear_nets::{OnnxRuntime, OnnxRuntimeOptions};
+use seehear_nets::notice::{Listener, Notice};
+use seehear_nets::{AnyBackend, Choice, GpuOptions, OnnxRuntimeOptions, Options};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -34,7 +35,7 @@ fn index(stream: Stream) -> usize {
 #[derive(Clone)]
 struct Loaded {
     engine: Arc<Engine>,
-    backend: Arc<OnnxRuntime>,
+    backend: Arc<AnyBackend>,
 }
 
 /// What PAUSED needs: the graph in the bin, and the analysis.
@@ -88,8 +89,28 @@ impl Seehear {
         let path = self.find_engine(&settings.engine)?;
         let engine = Engine::load(&path).map_err(|e| e.to_string())?;
         let library = settings.onnxruntime.map(PathBuf::from).or_else(|| self.beside(LIBRARY.as_ref()));
-        let options = OnnxRuntimeOptions { threads: usize::try_from(settings.threads).unwrap_or(1), library };
-        let backend = OnnxRuntime::new(options).map_err(|e| e.to_string())?;
+        let choice: Choice = settings.backend.parse().map_err(|e| format!("backend: {e}"))?;
+        if choice == Choice::All {
+            return Err("backend=all is for `seehear bench`; name one, or auto".into());
+        }
+        // What was built for a GPU is kept beside the manifest.
+        let cache = path.parent().unwrap_or(Path::new(".")).join("cache");
+        let said = self.obj().downgrade();
+        let listener = Listener::new(move |notice| {
+            if let (Notice::Says(line), Some(this)) = (notice, said.upgrade()) {
+                gst::info!(CAT, obj = this, "{line}");
+            }
+        });
+        let options = Options {
+            onnxruntime: OnnxRuntimeOptions { threads: usize::try_from(settings.threads).unwrap_or(1), library },
+            gpu: GpuOptions { ordinal: 0, cache, listener },
+            tensorrt: None,
+        };
+        let chosen = seehear_nets::open(choice, &options).map_err(|e| e.to_string())?;
+        if let Some(line) = chosen.explain(choice) {
+            gst::info!(CAT, imp = self, "{line}");
+        }
+        let backend = chosen.backend;
         self.lock().loaded = Some(Loaded { engine: Arc::new(engine), backend: Arc::new(backend) });
         Ok(())
     }
@@ -207,7 +228,7 @@ impl Seehear {
             let mut poster = Poster::new(&element, latest, messages);
             // Held no longer: who drops the element must not wait for its thread to do so.
             drop(element);
-            let asked = Analysed { job: &job, engine: &loaded.engine, backend: &*loaded.backend, shared: &shared };
+            let asked = Analysed { job: &job, engine: &loaded.engine, backend: &**loaded.backend, shared: &shared };
             let result = analyse(&asked, &mut poster, &control);
             let Some(element) = weak.upgrade() else { return };
             gst::debug!(

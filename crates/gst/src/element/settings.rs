@@ -37,6 +37,7 @@ impl From<Sync> for SyncMode {
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) engine: String,
+    pub(super) backend: String,
     pub(super) onnxruntime: Option<String>,
     pub(super) threads: u32,
     pub(super) live: bool,
@@ -54,6 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             engine: "av-small".to_owned(),
+            backend: seehear_nets::Choice::default().to_string(),
             onnxruntime: None,
             threads: 1,
             live: false,
@@ -75,6 +77,7 @@ impl Settings {
         const TYPED: &str = "GObject has checked the type";
         match name {
             "engine" => self.engine = value.get::<Option<String>>().expect(TYPED).unwrap_or_default(),
+            "backend" => self.backend = value.get::<Option<String>>().expect(TYPED).unwrap_or_default(),
             "onnxruntime" => self.onnxruntime = value.get().expect(TYPED),
             "threads" => self.threads = value.get().expect(TYPED),
             "live" => self.live = value.get().expect(TYPED),
@@ -97,6 +100,7 @@ impl Settings {
     pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "engine" => self.engine.to_value(),
+            "backend" => self.backend.to_value(),
             "onnxruntime" => self.onnxruntime.to_value(),
             "threads" => self.threads.to_value(),
             "live" => self.live.to_value(),
@@ -149,6 +153,10 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             glib::ParamSpecString::builder("engine").nick("Engine")
                 .blurb("The networks: a manifest file, or the name of one in engines/ above the present folder or the plugin")
                 .default_value(Some(&*d.engine)).mutable_ready().build(),
+            glib::ParamSpecString::builder("backend").nick("Backend")
+                .blurb("What computes the networks: onnxruntime-cpu, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt (where built \
+                        in), or auto: the first of them from the back that this machine can run")
+                .default_value(Some(&*d.backend)).mutable_ready().build(),
             glib::ParamSpecString::builder("onnxruntime").nick("ONNX Runtime")
                 .blurb("ONNX Runtime's shared library; by default .deps/onnxruntime above the present folder or the plugin")
                 .mutable_ready().build(),
