@@ -2,6 +2,8 @@
 
 mod bench;
 mod build;
+mod list;
+mod verify;
 
 pub(crate) use bench::all as bench_all;
 
@@ -15,12 +17,16 @@ use std::path::PathBuf;
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
+    List(list::Args),
+    Verify(verify::Args),
     Build(build::Args),
     Bench(bench::Args),
 }
 
 pub(crate) fn main(what: &What, engine_args: &EngineArgs) -> anyhow::Result<()> {
     match what {
+        What::List(args) => list::main(args),
+        What::Verify(args) => verify::main(args, engine_args),
         What::Build(args) => build::main(args, engine_args),
         What::Bench(args) => bench::main(args, engine_args),
     }

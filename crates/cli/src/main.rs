@@ -88,7 +88,7 @@ enum Verb {
     /// Measure what is particular to a room or a device, for --calibration
     #[command(subcommand)]
     Calibrate(calibrate::What),
-    /// Build engines for GPUs, measure them
+    /// List and verify engines, build them for GPUs, measure them
     #[command(subcommand)]
     Engines(engines::What),
     Check(check::Args),

@@ -99,3 +99,31 @@ fn bench_measures_and_counts() {
     }
     assert_eq!(rows.len(), 2);
 }
+
+/// What is there is told, and what is broken is said by name.
+#[test]
+fn engines_are_listed_and_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = copied(dir.path());
+    let folder = dir.path().to_str().unwrap();
+    let (code, stdout, stderr) = run(&["engines", "list", folder], &manifest);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("| av-small | 128 |") && stdout.contains("18 people never trained on"), "{stdout}");
+    let (code, stdout, stderr) = run(&["engines", "verify"], &manifest);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("SHA-256 are in order") && stdout.matches("vectors of length 1").count() == 2, "{stdout}");
+
+    let file = dir.path().join("av-small.audio.onnx");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    for verb in [&["engines", "list", folder][..], &["engines", "verify"]] {
+        let (code, _, stderr) = run(verb, &manifest);
+        assert!(code == 1 && stderr.contains("av-small.audio.onnx") && stderr.contains("SHA-256"), "{stderr}");
+    }
+    let empty = dir.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let (code, _, stderr) = run(&["engines", "list", empty.to_str().unwrap()], &manifest);
+    assert!(code == 1 && stderr.contains("no engine's manifest"), "{stderr}");
+}
